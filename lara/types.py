@@ -1,0 +1,119 @@
+"""The nouns that travel between parts, with THE legend of axis letters.
+
+    B batch            F frames (0 = now, 1 = the future)   V views (cameras)     C colour channels
+    P patches          E width                              Q latent queries      D latent dims per query
+    H action horizon   A action dims (padded to A_max)      S state dims (padded to S_max)
+    N rotation size    L blocks of the expert               K codes               T tokens
+
+A tensor's name ends in its axes where that helps: `z_BQD`, `actions_BHA`. Images travel as uint8 in [0, 255] and are
+normalised on the device by the part that reads them. Actions and states are normalised (see data.normalize) and
+padded with zeros; masks say what is real. Shapes are checked under pytest only (jaxtyping + beartype).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What the policy may look at, at time t.
+
+    images_BVCHW: uint8 in [0, 255]; V = 0 for a policy that sees nothing.
+    state_BS:     normalised proprioception, zero-padded to S_max.
+    instruction:  B strings.
+    embodiment_B: which robot's state/action MLPs to use, 0 <= id < slots.
+    """
+
+    images_BVCHW: UInt8[Tensor, "B V C height width"]
+    state_BS: Float[Tensor, "B S"]
+    instruction: tuple[str, ...]
+    embodiment_B: Int[Tensor, "B"]
+
+    def to(self, device: torch.device | str) -> Observation:
+        return _move(self, device)
+
+    def head(self, n: int) -> Observation:
+        """The first n samples."""
+        return _head(self, n)
+
+    def __len__(self) -> int:
+        return len(self.instruction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B training samples.
+
+    actions_BHA:      normalised, zero-padded to A_max and past the episode's end.
+    action_mask_BHA:  True where the number is a real action (a real dimension of a real time step); all False for
+                      samples without actions (human video).
+    frames_BFVCHW:    uint8 frames for the latent action model, F = 2: at t and t + H (its cameras may differ from
+                      the policy's). F = 0 when nothing asks for them.
+    frame_mask_BF:    True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
+    index_B:          the dataset index of each sample, for reports of bad samples.
+    """
+
+    observation: Observation
+    actions_BHA: Float[Tensor, "B H A"]
+    action_mask_BHA: Bool[Tensor, "B H A"]
+    frames_BFVCHW: UInt8[Tensor, "B F V2 C height2 width2"]
+    frame_mask_BF: Bool[Tensor, "B F"]
+    index_B: Int[Tensor, "B"]
+
+    def to(self, device: torch.device | str) -> Batch:
+        return _move(self, device)
+
+    def head(self, n: int) -> Batch:
+        """The first n samples."""
+        return _head(self, n)
+
+    def __len__(self) -> int:
+        return len(self.observation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionChunk:
+    """H actions for each sample, normalised and padded as in `Batch`; serve.policy turns them into robot units."""
+
+    actions_BHA: Float[Tensor, "B H A"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentAction:
+    """What changed between two frames: the continuous latent before any bottleneck (paper 003, z_t before the VQ)."""
+
+    z_BQD: Float[Tensor, "B Q D"]
+
+
+class Losses(NamedTuple):
+    """terms: named, UNWEIGHTED scalars that a stage weighs and sums. metrics: detached scalars, only for the log."""
+
+    terms: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+
+
+def _map(record, tensor, other):
+    changed = {}
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if isinstance(value, Tensor):
+            changed[f.name] = tensor(value)
+        elif isinstance(value, Observation):
+            changed[f.name] = _map(value, tensor, other)
+        else:
+            changed[f.name] = other(value)
+    return replace(record, **changed)
+
+
+def _move(record, device):
+    return _map(record, lambda x: x.to(device, non_blocking=True), lambda x: x)
+
+
+def _head(record, n):
+    return _map(record, lambda x: x[:n], lambda x: x[:n])
