@@ -28,12 +28,14 @@ class Observation:
     state_BS:     normalised proprioception, zero-padded to S_max.
     instruction:  B strings.
     embodiment_B: which robot's state/action MLPs to use, 0 <= id < slots.
+    action_dims_BA: True for the action dims this robot has (the rest of A_max is padding and carries no noise).
     """
 
     images_BVCHW: UInt8[Tensor, "B V C height width"]
     state_BS: Float[Tensor, "B S"]
     instruction: tuple[str, ...]
     embodiment_B: Int[Tensor, "B"]
+    action_dims_BA: Bool[Tensor, "B A"]
 
     def to(self, device: torch.device | str) -> Observation:
         return _move(self, device)

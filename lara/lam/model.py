@@ -1,0 +1,120 @@
+"""The latent action model: encoder + latent space + decoder.
+
+    z = space.project(former(encode(I_i), encode(I_j)));   I_hat_j = decoder(I_i, bottleneck(z))
+
+The same pair always gives the same z: no dropout, no patch shuffling, no noise anywhere on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from lara.losses.reconstruction import feature_mse, pixel_mse
+from lara.ops.images import psnr
+from lara.types import LatentAction, Losses
+
+
+class LatentActionModel(nn.Module):
+    """encoder: frames -> tokens. former: two frames' tokens -> raw latent. space: a LatentSpace. decoder: pixels out.
+
+    encoder, former, decoder and space may be built here from shared numbers, or given ready-made; `former` and
+    `decoder` are factories that receive the sizes they depend on (tokens, context_width, queries, dim).
+
+    perceptual: optional LPIPS module (term "lpips"). features: reconstruct the encoder's tokens too (term "feature").
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        former: Any,
+        space: nn.Module,
+        decoder: Any,
+        queries: int = 8,
+        perceptual: nn.Module | None = None,
+        features: bool = False,
+    ) -> None:
+        super().__init__()
+        self.queries = queries
+        self.encoder = encoder
+        self.space = space
+        self.former = former(
+            tokens=encoder.tokens, context_width=encoder.width, queries=queries, dim=space.dim
+        )
+        self.decoder = decoder(queries=queries, dim=space.dim)
+        self.perceptual = perceptual
+        self.features = features
+
+    @property
+    def latent_dim(self) -> int:
+        """Q * D, the length of the concatenated latent that LARA aligns."""
+        return self.queries * self.space.dim
+
+    def parts(self) -> dict[str, nn.Module]:
+        parts = {
+            "encoder": self.encoder,
+            "former": self.former,
+            "space": self.space,
+            "decoder": self.decoder,
+        }
+        return parts if self.perceptual is None else {**parts, "perceptual": self.perceptual}
+
+    def terms(self) -> tuple[str, ...]:
+        optional = ("lpips",) * (self.perceptual is not None) + ("feature",) * self.features
+        return ("reconstruction", *self.space.terms(), *optional)
+
+    def encode_frames(self, frames_BFCHW: UInt8[Tensor, "B F C h w"]) -> Float[Tensor, "B F P E"]:
+        """Tokens of every frame, each encoded exactly once."""
+        return self.encoder(frames_BFCHW.flatten(0, 1)).unflatten(0, frames_BFCHW.shape[:2])
+
+    def latent(self, tokens_BFPE: Float[Tensor, "B F P E"]) -> LatentAction:
+        """The continuous latent between frame 0 and frame 1 (before any bottleneck)."""
+        return LatentAction(z_BQD=self.space.project(self.former(tokens_BFPE[:, 0], tokens_BFPE[:, 1])))
+
+    def encode(self, frames_BFCHW: UInt8[Tensor, "B F C h w"]) -> LatentAction:
+        """Frames at t and t + H -> what changed."""
+        return self.latent(self.encode_frames(frames_BFCHW))
+
+    def decode(
+        self, now: UInt8[Tensor, "B C h w"], z_BQD: Float[Tensor, "B Q D"]
+    ) -> Float[Tensor, "B C h w"]:
+        """The predicted future frame, in the decoder's normalised pixels; z as it comes out of the bottleneck."""
+        return self.decoder(now, z_BQD)
+
+    def losses(
+        self,
+        frames_BFCHW: UInt8[Tensor, "B F C h w"],
+        tokens_BFPE: Float[Tensor, "B F P E"],
+        latent: LatentAction,
+        mask_B: Bool[Tensor, "B"],
+        terms: frozenset[str],
+    ) -> Losses:
+        """The terms asked for (names without the "lam." prefix), over samples whose two frames are real."""
+        bottleneck = self.space.bottleneck(latent.z_BQD, mask_B)
+        computed = dict(bottleneck.terms)
+        metrics = dict(bottleneck.metrics)
+        if terms & {"reconstruction", "lpips", "feature"}:
+            normalizer = self.decoder.normalizer
+            target = normalizer(frames_BFCHW[:, 1])
+            prediction = self.decode(frames_BFCHW[:, 0], bottleneck.z)
+            computed["reconstruction"] = pixel_mse(prediction, target, mask_B)
+            if "lpips" in terms:
+                computed["lpips"] = self.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask_B)
+            if "feature" in terms:
+                predicted = self.encoder.forward_unit(normalizer.to_unit(prediction))
+                computed["feature"] = feature_mse(predicted, tokens_BFPE[:, 1], mask_B)
+            metrics |= self._quality(normalizer, prediction, target, frames_BFCHW[:, 0], mask_B)
+        return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
+
+    @torch.no_grad()
+    def _quality(self, normalizer, prediction, target, now, mask_B) -> dict[str, Tensor]:
+        """PSNR of the prediction and of copying the current frame, in dB over [0, 1] pixels."""
+        target = normalizer.to_unit(target)
+        n = mask_B.sum().clamp(min=1)
+        ours = (psnr(normalizer.to_unit(prediction.float()), target) * mask_B).sum() / n
+        copy = (psnr(now.float() / 255.0, target) * mask_B).sum() / n
+        return {"psnr": ours, "psnr_copy": copy}

@@ -1,0 +1,99 @@
+"""Vector-quantised latents: R^D with K codes, shared by all Q queries (LARA, 003 section A.1; Moto-GPT).
+
+The continuous z before the quantiser is the latent action (it is what LARA aligns); the quantiser only stands between
+encoder and decoder. The codebook follows the data by exponential moving average, or by gradient when `gradient` is
+set; codes that nothing uses are moved onto samples of the current batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from vector_quantize_pytorch import VectorQuantize
+
+from lara.latents.space import Bottleneck
+from lara.ops.masks import masked_mean
+
+
+class VQSpace(nn.Module):
+    """K codes of D dims.
+
+    decay:         of the moving average that moves the codes.
+    revive_below:  codes whose average use falls below this are re-seeded from the batch (0 = never).
+    gradient:      learn the codebook by gradient ("codebook" term) instead of by moving average.
+    rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 32,
+        codes: int = 128,
+        decay: float = 0.99,
+        revive_below: float = 1.0,
+        gradient: bool = False,
+        rotation_trick: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.codes = codes
+        self.gradient = gradient
+        self.quantizer = VectorQuantize(
+            dim=dim,
+            codebook_size=codes,
+            decay=decay,
+            threshold_ema_dead_code=revive_below,
+            learnable_codebook=gradient,
+            ema_update=not gradient,
+            rotation_trick=rotation_trick,
+            # the losses are ours, because each needs its own mask and a mean that survives an all-False mask
+            commitment_weight=0.0,
+        )
+
+    def terms(self) -> tuple[str, ...]:
+        return ("commitment", "codebook") if self.gradient else ("commitment",)
+
+    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
+        """All of R^D is allowed."""
+        return raw_BQD
+
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+        """Nearest code of each query (straight-through gradient), VQ-VAE losses, and the codebook's health.
+
+        commitment = mean |z - sg(code)|^2 (van den Oord et al. 2017, Eq. 3, third term)
+        codebook   = mean |sg(z) - code|^2 (second term; gradient codebooks only)
+        """
+        mask_BQ = mask_B[:, None].expand(z_BQD.shape[:2])
+        # quantised in float32: nearest-code search in bf16 picks wrong codes
+        with torch.autocast(z_BQD.device.type, enabled=False):
+            z = z_BQD.float()
+            quantised, indices_BQ, _ = self.quantizer(z, mask=mask_BQ)
+            code = self.lookup(indices_BQ.clamp(min=0))
+            terms = {"commitment": masked_mean((z - code.detach()).square(), mask_BQ[..., None])}
+            if self.gradient:
+                terms["codebook"] = masked_mean((z.detach() - code).square(), mask_BQ[..., None])
+            return Bottleneck(quantised.to(z_BQD.dtype), terms, self._health(indices_BQ, mask_BQ))
+
+    def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
+        """Index of the nearest code of each query."""
+        return torch.cdist(z_BQD.float(), self.codebook).argmin(dim=-1)
+
+    def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
+        return self.codebook[indices_BQ]
+
+    @property
+    def codebook(self) -> Float[Tensor, "K D"]:
+        return self.quantizer.codebook
+
+    @torch.no_grad()
+    def _health(self, indices_BQ: Int[Tensor, "B Q"], mask_BQ: Bool[Tensor, "B Q"]) -> dict[str, Tensor]:
+        """Perplexity exp(-sum p log p) of this batch's codes, and codes that nothing used for long."""
+        flat = torch.where(mask_BQ, indices_BQ, self.codes).flatten()
+        counts = torch.zeros(self.codes + 1, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat).float())
+        p = counts[: self.codes] / counts[: self.codes].sum().clamp(min=1)
+        usage = self.quantizer._codebook.cluster_size[0]
+        return {
+            "perplexity": torch.exp(-(p * torch.log(p.clamp(min=1e-10))).sum()),
+            "dead_codes": (usage < 1e-2).sum().float(),
+        }

@@ -1,0 +1,94 @@
+"""Any Hugging Face image-text model as the policy's eyes and reader (Eagle-2 in LARA, PaliGemma in pi0, ...).
+
+The model is used as an encoder: images and instruction go through its own processor, the hidden states of one layer
+come out. Frozen by default; the trainable adapter sits behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lara.errors import CheckpointError, ConfigError, missing_extra
+from lara.policy.backbone import Tokens
+from lara.types import Observation
+
+
+class HuggingFaceBackbone(nn.Module):
+    """path: a local folder or a hub name. revision: commit to pin (needed with trust_remote_code).
+
+    layer:             hidden states after this many decoder layers (-1 = the last); GR00T-N1.5 stops at 12.
+    frozen:            no gradient, always in eval mode.
+    trust_remote_code: run code that comes with the model. Off unless you say so, and then only at a pinned revision.
+    dtype:             of the frozen weights, e.g. "bfloat16".
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        revision: str | None = None,
+        layer: int = -1,
+        frozen: bool = True,
+        trust_remote_code: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__()
+        if trust_remote_code and not _is_commit(revision):
+            raise ConfigError(
+                "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
+                f"got revision={revision!r}"
+            )
+        try:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+        except ImportError as error:
+            raise missing_extra("transformers", "vlm", "A Hugging Face backbone") from error
+        source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        try:
+            self.processor = AutoProcessor.from_pretrained(path, **source)
+            model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
+        except OSError as error:
+            raise CheckpointError(
+                f"no image-text model could be loaded from '{path}' (revision {revision}): {error}\nGive the path of a "
+                "local folder (config.json, *.safetensors, processor files), or check network, name and access rights."
+            ) from error
+        # the language head would turn hidden states into vocabulary logits that nobody reads
+        self.model = model.model if hasattr(model, "model") else model
+        self.layer = layer
+        self.frozen = frozen
+        self.width = model.config.get_text_config().hidden_size
+        if frozen:
+            self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> HuggingFaceBackbone:
+        return super().train(mode and not self.frozen)
+
+    def forward(self, observation: Observation) -> Tokens:
+        inputs = self.process(observation).to(observation.state_BS.device)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            out = self.model(**inputs, output_hidden_states=True, use_cache=False)
+        return Tokens(out.hidden_states[self.layer].to(observation.state_BS.dtype), inputs["attention_mask"].bool())
+
+    def process(self, observation: Observation) -> Any:
+        """The model's own processor on V images and one instruction per sample; text is padded, and masked."""
+        images = [list(views) for views in observation.images_BVCHW.cpu()]
+        if not images or not images[0]:
+            raise ConfigError("an image-text backbone needs at least one camera; set data.cameras")
+        if getattr(self.processor, "chat_template", None):
+            text = [self._chat(instruction, len(images[0])) for instruction in observation.instruction]
+        else:
+            text = [
+                getattr(self.processor, "image_token", "<image>") * len(images[0]) + instruction
+                for instruction in observation.instruction
+            ]
+        return self.processor(images=images, text=text, return_tensors="pt", padding=True)
+
+    def _chat(self, instruction: str, views: int) -> str:
+        content = [{"type": "image"}] * views + [{"type": "text", "text": instruction}]
+        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=False)
+
+
+def _is_commit(revision: str | None) -> bool:
+    return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision.lower())

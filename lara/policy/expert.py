@@ -1,0 +1,97 @@
+"""The flow-matching action expert: a DiT over [state | action_1 .. action_H] that looks at vision-language tokens.
+
+    block 1: cross-attention to the VL tokens     block 2: self-attention     block 3: cross ...   (003 section A.1)
+
+Intermediate states are returned by name: "block_k" is the sequence after block k of L (k = 1..L), "norm_out" the last
+one after the final norm. Alignment taps a name, never an index from the end of a list.
+
+B batch, H action horizon, A action dims (A_max), S state dims (S_max), E width, L blocks, J VL tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from lara.errors import ConfigError
+from lara.nn.blocks import DiTBlock
+from lara.nn.embeddings import TimeEmbedding
+from lara.nn.mlp import EmbodimentMLP
+from lara.nn.vit import learned_positions
+from lara.policy.backbone import Tokens
+
+STATE_TOKENS = 1
+
+
+def tapped_state(depth: int, blocks: int) -> str:
+    """The name of the state a depth means: -2 = after block L-2 of L, 0 = after the last, post-norm, k = after block k."""
+    if depth == 0:
+        return "norm_out"
+    block = blocks + depth if depth < 0 else depth
+    if not 1 <= block <= blocks:
+        raise ConfigError(
+            f"depth {depth} names no block of an expert with {blocks} blocks; allowed are {1 - blocks}..-1 (from the "
+            f"end), 0 (after the last, post-norm) and 1..{blocks}"
+        )
+    return f"block_{block}"
+
+
+class FlowExpert(nn.Module):
+    """slots: robots with their own state and action MLPs. horizon: H. The velocity head starts at zero."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        heads: int,
+        blocks: int,
+        context_width: int,
+        horizon: int,
+        action_dim: int = 32,
+        state_dim: int = 64,
+        slots: int = 64,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.width, self.horizon, self.action_dim, self.state_dim = width, horizon, action_dim, state_dim
+        self.slots = slots
+        self.encode_state = EmbodimentMLP(slots, state_dim, width, width)
+        self.encode_action = EmbodimentMLP(slots, action_dim, width, width)
+        self.positions = learned_positions(STATE_TOKENS + horizon, width)
+        self.time = TimeEmbedding(width)
+        self.blocks = nn.ModuleList(
+            DiTBlock(width, heads, context_width if k % 2 == 0 else None, mlp_ratio) for k in range(blocks)
+        )
+        self.norm_out = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation_out = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.decode_action = EmbodimentMLP(slots, width, width, action_dim)
+        nn.init.zeros_(self.modulation_out[1].weight)
+        nn.init.zeros_(self.modulation_out[1].bias)
+        nn.init.zeros_(self.decode_action.down.weight)
+
+    def forward(
+        self,
+        x_BHA: Float[Tensor, "B H A"],
+        state_BS: Float[Tensor, "B S"],
+        tau_B: Float[Tensor, "B"],
+        context: Tokens,
+        embodiment_B: Int[Tensor, "B"],
+        step_mask_BH: Bool[Tensor, "B H"],
+    ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
+        """Velocity at every action step, and the named states of the ACTION tokens, each (B, H, E).
+
+        step_mask_BH: False steps are padding: their values cannot reach any other token.
+        """
+        state = self.encode_state(state_BS[:, None], embodiment_B)
+        actions = self.encode_action(x_BHA, embodiment_B)
+        x = torch.cat([state, actions], dim=1) + self.positions
+        own_mask = torch.cat([torch.ones_like(step_mask_BH[:, :STATE_TOKENS]), step_mask_BH], dim=1)
+        time = self.time(tau_B)
+        states = {}
+        for k, block in enumerate(self.blocks, start=1):
+            x = block(x, time, context.x, context.mask if block.cross else own_mask)
+            states[f"block_{k}"] = x[:, STATE_TOKENS:]
+        shift, scale = self.modulation_out(time)[:, None].chunk(2, dim=-1)
+        states["norm_out"] = self.norm_out(x[:, STATE_TOKENS:]) * (1 + scale) + shift
+        return self.decode_action(states["norm_out"], embodiment_B), states

@@ -1,0 +1,129 @@
+"""LARA (paper 003): a latent action model and a flow-matching policy, trained together through one alignment term.
+
+    total = action + w_align * align + w_lam * (lam.reconstruction + lam.commitment + ...)          (Eq. 7)
+
+          I_t, I_{t+H} --> [ LAM encoder, former ] --> z --> [ quantiser, decoder ] --> I_hat_{t+H}
+                                                       |
+                                                 align(z, f(h))
+                                                       |
+    I_t, text, s_t, x_tau --> [ policy: tokens, DiT ] -h-> ... --> velocity
+
+The pieces may be left out: without a policy this is LAM pretraining (stage 1), without a LAM the "DiT-only" twin.
+Every term has its own mask: samples without actions feed only the LAM terms, samples whose future frame lies past the
+episode's end feed only the action term.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+import torch
+from torch import nn
+
+from lara.errors import ConfigError
+from lara.lam.model import LatentActionModel
+from lara.losses.flow import velocity_mse
+from lara.policy.policy import Policy
+from lara.systems.alignment import Alignment
+from lara.types import ActionChunk, Batch, Losses, Observation
+
+
+class Lara(nn.Module):
+    """policy, lam: either may be None. align: factory of an `Alignment` (needs both), or None."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        lam: LatentActionModel | None = None,
+        align: Callable[..., Alignment] | None = None,
+    ) -> None:
+        super().__init__()
+        if policy is None and lam is None:
+            raise ConfigError("a system needs a policy, a LAM, or both; got neither")
+        if align is not None and (policy is None or lam is None):
+            raise ConfigError("align needs both a policy and a LAM; set system.align=null or build both")
+        self.policy = policy
+        self.lam = lam
+        self.align: Alignment | None = None
+        if align is not None:
+            expert = policy.expert
+            self.align = align(
+                width=expert.width, blocks=len(expert.blocks), latent_dim=lam.latent_dim, queries=lam.queries
+            )
+            self.align.watch(lam)
+
+    def parts(self) -> dict[str, nn.Module]:
+        sides = {"policy": self.policy, "lam": self.lam, "align": self.align}
+        return {
+            f"{side}.{name}": part
+            for side, module in sides.items()
+            if module is not None
+            for name, part in module.parts().items()
+        }
+
+    def terms(self) -> tuple[str, ...]:
+        action = ("action",) if self.policy is not None else ()
+        align = self.align.terms() if self.align is not None else ()
+        lam = tuple(f"lam.{name}" for name in self.lam.terms()) if self.lam is not None else ()
+        return (*action, *align, *lam)
+
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        """The unweighted terms asked for, and metrics under "lam." and "align." names."""
+        computed, metrics = {}, {}
+        aligning = bool(self.align and terms & set(self.align.terms()))
+        lam_terms = frozenset(t.removeprefix("lam.") for t in terms if t.startswith("lam."))
+
+        flow = None
+        if self.policy is not None and ("action" in terms or aligning):
+            flow = self.policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
+            mask = batch.action_mask_BHA.repeat(self.policy.draws, 1, 1)
+            computed["action"] = velocity_mse(flow.velocity, flow.target, mask)
+
+        if self.lam is not None and (lam_terms or aligning):
+            part = batch.head(self._lam_samples(len(batch)))
+            if part.frames_BFVCHW.shape[1] != 2 or part.frames_BFVCHW.shape[2] != 1:
+                raise ConfigError(
+                    "the LAM reads 2 frames of 1 camera, got (F, V) = "
+                    f"{tuple(part.frames_BFVCHW.shape[1:3])}; set data.lam_cameras to one camera name"
+                )
+            frames = part.frames_BFVCHW[:, :, 0]
+            real = part.frame_mask_BF.all(dim=1)
+            tokens = self.lam.encode_frames(frames)
+            latent = self.lam.latent(tokens)
+            if lam_terms:
+                lam = self.lam.losses(frames, tokens, latent, real, lam_terms)
+                computed |= {f"lam.{name}": value for name, value in lam.terms.items()}
+                metrics |= {f"lam.{name}": value for name, value in lam.metrics.items()}
+            if aligning:
+                target = self.align.target
+                z = latent.z_BQD if target is None else target.latent(self.lam, frames, tokens)
+                align = self.align.losses(flow, z, batch.action_mask_BHA.any(dim=2), real)
+                computed |= align.terms
+                metrics |= {f"align.{name}": value for name, value in align.metrics.items()}
+
+        return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
+
+    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        return self.losses(batch, terms)
+
+    def after_step(self) -> None:
+        if self.align is not None and self.align.target is not None:
+            self.align.target.follow(self.lam)
+
+    def after_load(self) -> None:
+        """Called once after parts were loaded from another run."""
+        if self.align is not None and self.align.target is not None:
+            self.align.target.restart(self.lam)
+
+    @torch.no_grad()
+    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
+        if self.policy is None:
+            raise ConfigError("this system has no policy to act with (LAM pretraining); load a joint or DiT-only run")
+        return self.policy.act(observation, steps=steps, generator=generator)
+
+    def _lam_samples(self, batch_size: int) -> int:
+        """In joint training the LAM may see only a share of the batch (the order is random, so the first ones do)."""
+        return batch_size if self.align is None else math.ceil(self.align.fraction * batch_size)
