@@ -1,0 +1,113 @@
+"""A trained system behind the client protocol: pictures and joint numbers in, actions in robot units out.
+
+Everything the transforms need (camera order, image size, statistics, padding, embodiment slot) comes from the
+checkpoint's own data card, so that serving cannot drift from training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lara.build import build
+from lara.data.card import DataCard
+from lara.data.images import resize_area
+from lara.errors import CheckpointError, SpecError
+from lara.serve.client import PolicyCard
+from lara.systems.system import System
+from lara.train.checkpoint import read_checkpoint
+from lara.types import Observation
+
+
+def load_policy(
+    *, checkpoint: str, ema: bool = True, steps: int = 5, device: str = "cpu", threads: int | None = None
+) -> TrainedPolicy:
+    """A run folder or one checkpoint folder -> a policy that acts.
+
+    ema: the moving average of the weights where the checkpoint has one. steps: Euler steps per chunk. threads: of
+    torch, for several processes on one machine. Only the policy is built; LAM and alignment play no part in acting.
+    Raises CheckpointError when the checkpoint has no policy or does not fill it completely.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    saved = read_checkpoint(Path(checkpoint))
+    config = dict(saved.config["system"], lam=None, align=None)
+    if config.get("policy") is None:
+        raise CheckpointError(f"{checkpoint} holds no policy (LAM pretraining?); give a joint or DiT-only run")
+    system = build(config, packages=("lara",))
+    weights = {k: v for k, v in saved.weights(ema=ema).items() if k.startswith("policy.")}
+    own = system.state_dict()
+    missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{checkpoint} does not fill the policy: {len(missing)} of {len(own)} tensors missing (first: "
+            f"{missing[:3]}), {len(unexpected)} unexpected (first: {unexpected[:3]})"
+        )
+    system.load_state_dict(weights)
+    return TrainedPolicy(
+        system.to(device).eval(), DataCard.from_dict(saved.card), steps=steps, identity=f"{checkpoint} ({saved.name})"
+    )
+
+
+class TrainedPolicy:
+    """A PolicyClient (see serve.client) around a system that can act."""
+
+    def __init__(self, system: System, card: DataCard, *, steps: int, identity: str) -> None:
+        self.system, self.data, self.steps, self.identity = system, card, steps, identity
+        self.device = next(iter(system.parameters())).device  # type: ignore[attr-defined]
+        dims = torch.zeros(1, card.action_dim_max, dtype=torch.bool)
+        dims[:, : card.robot.action.dim] = True
+        self._action_dims_BA = dims.to(self.device)
+
+    def card(self) -> PolicyCard:
+        robot = self.data.robot
+        seen = type(robot.observation)(cameras=tuple(self.data.cameras), state=robot.observation.state)
+        return PolicyCard(
+            name=robot.name,
+            action=robot.action,
+            observation=seen,
+            horizon=self.data.horizon,
+            privileged=False,
+            image_size=None,
+            identity=self.identity,
+        )
+
+    def reset(self) -> None:
+        """Nothing is remembered between chunks."""
+
+    def act(self, observation: dict[str, Any]) -> np.ndarray:
+        """(H, A) float32 in robot units. The noise is a function of observation["key"] alone."""
+        generator = torch.Generator().manual_seed(_seed(observation["key"]))
+        chunk = self.system.act(self.observe(observation), steps=self.steps, generator=generator)
+        robot = self.data.robot.action
+        normalised = chunk.actions_BHA[0, :, : robot.dim].float().cpu().numpy()
+        return self.data.action_normalizer().unnormalize(normalised).astype(np.float32)
+
+    def observe(self, observation: dict[str, Any]) -> Observation:
+        """The body's observation as the training data would have shown it, with a batch axis of 1."""
+        card = self.data
+        missing = [c for c in card.cameras if c not in observation["images"]]
+        if missing:
+            raise SpecError(f"the policy needs the cameras {list(card.cameras)}; the observation lacks {missing}")
+        size = card.image_size
+        images = [resize_area(np.asarray(observation["images"][c])[None], size) for c in card.cameras]
+        stacked = np.stack(images, axis=1) if images else np.zeros((1, 0, size, size, 3), np.uint8)
+        state = np.zeros((1, card.state_dim_max), np.float32)
+        real = np.asarray(observation["state"], np.float32)
+        state[0, : len(real)] = card.state_normalizer().normalize(real)
+        on = self.device
+        return Observation(
+            images_BVCHW=torch.from_numpy(stacked).permute(0, 1, 4, 2, 3).contiguous().to(on),
+            state_BS=torch.from_numpy(state).to(on),
+            instruction=(observation["instruction"],),
+            embodiment_B=torch.tensor([card.slot], device=on),
+            action_dims_BA=self._action_dims_BA,
+        )
+
+
+def _seed(key: tuple[int, ...]) -> int:
+    """A counter (seed, task, episode, replan) -> 63 bits, mixed so that neighbours are unrelated."""
+    return int(np.random.SeedSequence(list(key)).generate_state(2, np.uint64)[0] >> 1)
