@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "one stage of one system, from conf/train.yaml and overrides -> checkpoints",
     "eval": "roll a policy out on a fixed list of episodes -> success rates with intervals, videos",
     "compare": "two evaluations of the same episodes -> exact paired test and a verdict",
+    "check": "a dataset read, verified and cached, before anything trains on it",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }
@@ -27,7 +28,7 @@ examples:
   lara demo
   lara collect benchmark=metaworld 'tasks=[drawer-open-v3,door-lock-v3]' episodes=30 output=data/two
   lara train experiment=demo_lara data.root=data/two
-  lara eval policy.checkpoint=outputs/demo_lara
+  lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
   lara show experiment=lara_pretrain
 
 lara COMMAND --help shows a command's configuration and its choices.

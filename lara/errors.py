@@ -44,7 +44,7 @@ def missing_extra(package: str, extra: str, feature: str) -> MissingExtraError:
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A sentence that offers the names closest to a wrong one, or lists all of them when none is close."""
-    choices = sorted(choices)
+    choices = sorted(set(choices))
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     if close:
         return "Did you mean " + " or ".join(f"'{c}'" for c in close) + "?"

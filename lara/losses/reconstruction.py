@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lara.errors import CheckpointError, missing_extra
+from lara.meta import weights_wanted
 from lara.ops.masks import masked_mean
 
 
@@ -38,14 +39,17 @@ class Perceptual(nn.Module):
         except ImportError as error:
             raise missing_extra("lpips", "perceptual", "The LPIPS term") from error
         try:
-            self.lpips = lpips.LPIPS(net=network, pnet_rand=backbone_weights != "hub", verbose=False)
+            load = weights_wanted()
+            self.lpips = lpips.LPIPS(
+                net=network, pretrained=load, pnet_rand=backbone_weights != "hub" or not load, verbose=False
+            )
         except OSError as error:
             raise CheckpointError(
                 f"LPIPS needs the {network} weights, which could not be downloaded ({error}). Without network, pass "
                 "a local file: lam.perceptual.backbone_weights=/path/to/features.safetensors, or drop the term: "
                 "lam.perceptual=null"
             ) from error
-        if backbone_weights not in ("hub", "random"):
+        if backbone_weights not in ("hub", "random") and weights_wanted():
             from safetensors.torch import load_file
 
             self.lpips.net.load_state_dict(load_file(backbone_weights))

@@ -6,19 +6,17 @@ checkpoint's own data card, so that serving cannot drift from training.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from lara.build import build
 from lara.data.card import DataCard
 from lara.data.images import resize_area
-from lara.errors import CheckpointError, SpecError
+from lara.errors import SpecError
 from lara.serve.client import PolicyCard
+from lara.serve.load import load_system
 from lara.systems.system import System
-from lara.train.checkpoint import read_checkpoint
 from lara.types import Observation
 
 
@@ -33,22 +31,9 @@ def load_policy(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    saved = read_checkpoint(Path(checkpoint))
-    config = dict(saved.config["system"], lam=None, align=None)
-    if config.get("policy") is None:
-        raise CheckpointError(f"{checkpoint} holds no policy (LAM pretraining?); give a joint or DiT-only run")
-    system = build(config, packages=("lara",))
-    weights = {k: v for k, v in saved.weights(ema=ema).items() if k.startswith("policy.")}
-    own = system.state_dict()
-    missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{checkpoint} does not fill the policy: {len(missing)} of {len(own)} tensors missing (first: "
-            f"{missing[:3]}), {len(unexpected)} unexpected (first: {unexpected[:3]})"
-        )
-    system.load_state_dict(weights)
+    system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
     return TrainedPolicy(
-        system.to(device).eval(), DataCard.from_dict(saved.card), steps=steps, identity=f"{checkpoint} ({saved.name})"
+        system.to(device), DataCard.from_dict(saved.card), steps=steps, identity=f"{checkpoint} ({saved.name})"
     )
 
 
@@ -84,7 +69,7 @@ class TrainedPolicy:
         chunk = self.system.act(self.observe(observation), steps=self.steps, generator=generator)
         robot = self.data.robot.action
         normalised = chunk.actions_BHA[0, :, : robot.dim].float().cpu().numpy()
-        return self.data.action_normalizer().unnormalize(normalised).astype(np.float32)
+        return self.data.normalizer_of_actions().unnormalize(normalised).astype(np.float32)
 
     def observe(self, observation: dict[str, Any]) -> Observation:
         """The body's observation as the training data would have shown it, with a batch axis of 1."""
@@ -93,11 +78,11 @@ class TrainedPolicy:
         if missing:
             raise SpecError(f"the policy needs the cameras {list(card.cameras)}; the observation lacks {missing}")
         size = card.image_size
-        images = [resize_area(np.asarray(observation["images"][c])[None], size) for c in card.cameras]
+        images = [resize_area(np.asarray(observation["images"][c])[None], size, fit=card.image_fit) for c in card.cameras]
         stacked = np.stack(images, axis=1) if images else np.zeros((1, 0, size, size, 3), np.uint8)
         state = np.zeros((1, card.state_dim_max), np.float32)
         real = np.asarray(observation["state"], np.float32)
-        state[0, : len(real)] = card.state_normalizer().normalize(real)
+        state[0, : len(real)] = card.normalizer_of_states().normalize(real)
         on = self.device
         return Observation(
             images_BVCHW=torch.from_numpy(stacked).permute(0, 1, 4, 2, 3).contiguous().to(on),

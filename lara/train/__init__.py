@@ -1,0 +1,1 @@
+"""Training: one loop for every system, with named stages, safe checkpoints and exact resumption."""

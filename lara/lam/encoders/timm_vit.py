@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lara.errors import CheckpointError, ConfigError, missing_extra
+from lara.meta import weights_wanted
 from lara.nn.images import PixelNormalizer
 
 
@@ -35,7 +36,7 @@ class TimmEncoder(nn.Module):
             raise ConfigError(f"timm has no model '{name}'; see timm.list_models('vit*')")
         extra = {} if image_size is None else {"img_size": image_size}
         try:
-            self.vit = timm.create_model(name, pretrained=weights == "hub", num_classes=0, **extra)
+            self.vit = timm.create_model(name, pretrained=weights == "hub" and weights_wanted(), num_classes=0, **extra)
         except (OSError, RuntimeError) as error:
             if weights != "hub":
                 raise
@@ -43,7 +44,7 @@ class TimmEncoder(nn.Module):
                 f"the weights of '{name}' could not be downloaded ({error}). Without network, pass a local safetensors "
                 "file: lam.encoder.weights=/path/to/model.safetensors"
             ) from error
-        if weights not in ("hub", "random"):
+        if weights not in ("hub", "random") and weights_wanted():
             self._load(weights)
         self.vit.requires_grad_(False)
         config = self.vit.default_cfg

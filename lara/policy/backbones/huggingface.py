@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lara.errors import CheckpointError, ConfigError, missing_extra
+from lara.meta import weights_wanted
 from lara.policy.backbone import Tokens
 from lara.types import Observation
 
@@ -42,14 +43,18 @@ class HuggingFaceBackbone(nn.Module):
                 f"got revision={revision!r}"
             )
         try:
-            from transformers import AutoModelForImageTextToText, AutoProcessor
+            from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
         except ImportError as error:
             raise missing_extra("transformers", "vlm", "A Hugging Face backbone") from error
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         try:
             self.processor = AutoProcessor.from_pretrained(path, **source)
-            model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
-        except OSError as error:
+            if weights_wanted():
+                model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
+            else:
+                config = AutoConfig.from_pretrained(path, **source)
+                model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+        except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"no image-text model could be loaded from '{path}' (revision {revision}): {error}\nGive the path of a "
                 "local folder (config.json, *.safetensors, processor files), or check network, name and access rights."

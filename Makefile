@@ -1,0 +1,51 @@
+# Two commands do it all on a fresh Debian machine with Python 3.11 and pip:  make demo   and   make test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBS := libosmesa6 libgl1-mesa-dri libegl1 libgl1
+export MUJOCO_GL ?= osmesa
+test test-long: export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install libraries demo test test-long lint types check golden clean
+
+help:  ## what can be typed
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv || $(PYTHON) -m pip install --quiet --break-system-packages uv
+	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) 2>/dev/null || uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	@echo "installing lara and what it needs into $(VENV) (about 7 GB, mostly torch) ..."
+	@$(PYTHON) -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]' 2>/dev/null || \
+	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(BIN)/.installed libraries  ## .venv with everything, and the libraries for headless rendering
+
+libraries:
+	@missing=$$(for p in $(DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "headless rendering needs: sudo apt-get install -y" $$missing; fi; fi
+
+demo: install  ## the whole loop on Meta-World -> outputs/demo/report.html
+	@$(BIN)/lara demo
+
+test: install  ## everything that fits 12 minutes on two cores
+	@$(BIN)/python -m pytest -n 2 -m 'not long and not lerobot'
+
+test-long: install  ## what takes longer
+	@$(BIN)/python -m pytest -m long
+
+lint: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install
+	@$(BIN)/mypy
+
+check: lint types test  ## what a change must pass
+
+golden: install  ## re-record the golden losses, after a change that is meant to move them
+	@$(BIN)/python -m tests.golden.refresh
+
+clean:  ## forget the environment and all outputs
+	rm -rf $(VENV) outputs

@@ -1,0 +1,38 @@
+"""Rolls a policy out on a fixed list of episodes. Interrupt it whenever you like; the same command goes on.
+
+  lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
+  lara eval client=expert output=outputs/eval_expert
+  lara eval protocol=mt50_alam client.checkpoint=outputs/my_run output=outputs/eval_mt50
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+CONFIG = "eval"
+
+
+def main(overrides: Sequence[str]) -> int:
+    from lara.config import compose, resolved
+
+    config = resolved(compose(CONFIG, overrides))
+    evaluate(config)
+    print((Path(config["output"]) / "table.md").read_text())
+    return 0
+
+
+def evaluate(config: dict) -> dict:
+    """The evaluation that a resolved conf/eval.yaml describes; returns the dict of summary.json."""
+    from lara.build import build
+
+    run = build({"_target_": "sim_eval.run.evaluate", "_partial_": True})
+    return run(
+        benchmark=config["benchmark"]["environment"],
+        policy=config["policy"],
+        protocol={k: v for k, v in config["protocol"].items() if k != "_target_"},
+        output=Path(config["output"]),
+        processes=config["processes"],
+        videos=config["videos"],
+        episode_timeout=config["episode_timeout"],
+    )

@@ -1,0 +1,151 @@
+"""What one training step of a configuration needs: parameters, memory, FLOPs; traced on the meta device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lara.build import build
+from lara.train.stage import apply_stage
+from lara.types import Batch, Observation
+
+TRACED = 2  # samples in the traced batch; everything per sample is linear in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRow:
+    name: str
+    kind: str
+    parameters: int
+    learning: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """flops: of one optimiser step. memory: bytes by purpose, for one device holding everything. samples: per step."""
+
+    stage: str
+    steps: int
+    samples: int
+    weights: dict[str, float | None]
+    parts: list[PartRow]
+    shapes: dict[str, str]
+    tap: str | None
+    memory: dict[str, int]
+    flops: int
+
+
+def measure(config: dict[str, Any]) -> Footprint:
+    """config: a resolved conf/train.yaml. Raises what building and the stage raise (ConfigError, missing extras)."""
+    stage, runtime, optim = (build(config[key]) for key in ("stage", "runtime", "optim"))
+    with torch.device("meta"):
+        system = build(config["system"])
+    applied = apply_stage(system, stage)
+    learning = applied.learning
+    learns = {id(p) for p in learning.values()}
+    parts = [
+        PartRow(
+            name=name,
+            kind=type(part).__name__,
+            parameters=sum(p.numel() for p in part.parameters()),
+            learning=sum(p.numel() for p in part.parameters() if id(p) in learns),
+        )
+        for name, part in system.parts().items()
+    ]
+    batch = example_batch(config["data"], TRACED)
+    flops, saved = _trace(system, batch, stage.weights_at(0))
+    micro, samples = runtime.batch_size, runtime.batch_size * runtime.accumulate
+    half = runtime.precision == "bf16"
+    learned_bytes = sum(p.numel() * p.element_size() for p in learning.values())
+    memory = {
+        "parameters and buffers": sum(t.numel() * t.element_size() for t in (*system.parameters(), *system.buffers())),
+        "gradients": learned_bytes,
+        "optimiser (two moments)": 2 * sum(4 * p.numel() for p in learning.values()),
+        "moving average": learned_bytes if optim.ema_decay is not None else 0,
+        f"activations of {micro} samples": saved * micro // TRACED // (2 if half else 1),
+    }
+    align = getattr(system, "align", None)
+    blocks = len(system.policy.expert.blocks) if getattr(system, "policy", None) is not None else 0
+    return Footprint(
+        stage=stage.name,
+        steps=stage.steps,
+        samples=samples,
+        weights={name: weight.at(0) for name, weight in stage.weights.items()},
+        parts=parts,
+        shapes=_shapes(batch, micro),
+        tap=f"{align.tap} of {blocks} blocks" if align is not None else None,
+        memory=memory,
+        flops=flops * samples // TRACED,
+    )
+
+
+def example_batch(data: dict[str, Any], n: int) -> Batch:
+    """n samples of the shapes that a data config would give. Images are real zeros (a processor may want to read
+    them), everything else lives on the meta device."""
+    cameras, lam_cameras = len(data["cameras"]), len(data["lam_cameras"])
+    horizon, action, state = data["horizon"], data["action_dim_max"], data["state_dim_max"]
+    size, lam_size = data["image_size"], data["lam_image_size"]
+    meta = {"device": "meta"}
+    return Batch(
+        observation=Observation(
+            images_BVCHW=torch.zeros(n, cameras, 3, size, size, dtype=torch.uint8),
+            state_BS=torch.zeros(n, state, **meta),
+            instruction=("pick up the red block and put it on the plate",) * n,
+            embodiment_B=torch.zeros(n, dtype=torch.long, **meta),
+            action_dims_BA=torch.ones(n, action, dtype=torch.bool, **meta),
+        ),
+        actions_BHA=torch.zeros(n, horizon, action, **meta),
+        action_mask_BHA=torch.ones(n, horizon, action, dtype=torch.bool, **meta),
+        frames_BFVCHW=torch.zeros(n, 2 if lam_cameras else 0, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta),
+        frame_mask_BF=torch.ones(n, 2 if lam_cameras else 0, dtype=torch.bool, **meta),
+        index_B=torch.zeros(n, dtype=torch.long, **meta),
+    )
+
+
+def _trace(system: nn.Module, batch: Batch, weights: dict[str, float]) -> tuple[int, int]:
+    """FLOPs of forward and backward, bytes kept for the backward pass."""
+    kept: dict[int, int] = {}
+    fixed = {t.untyped_storage()._cdata for t in (*system.parameters(), *system.buffers())}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in fixed:
+            kept[storage._cdata] = max(kept.get(storage._cdata, 0), storage.nbytes())
+        held.append(storage)  # keeps the address from being given to another tensor
+        return tensor
+
+    held: list[Any] = []
+    # eval mode: a quantiser's bookkeeping depends on values, which a meta tensor does not have; the FLOPs are the same
+    system.eval()
+    if batch.observation.images_BVCHW.shape[1] and _runs_on_meta(system):
+        batch = _images_to_meta(batch)
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        losses = system(batch, frozenset(weights))
+        total = sum(weights[k] * losses.terms[k] for k in weights)
+        total.backward()
+    return counter.get_total_flops(), sum(kept.values())
+
+
+def _runs_on_meta(system: nn.Module) -> bool:
+    """Whether the policy's backbone takes pixels as they are; one with a processor of its own reads them on the CPU."""
+    policy = getattr(system, "policy", None)
+    return policy is None or not hasattr(policy.backbone, "processor")
+
+
+def _images_to_meta(batch: Batch) -> Batch:
+    images = batch.observation.images_BVCHW.to("meta")
+    return replace(batch, observation=replace(batch.observation, images_BVCHW=images))
+
+
+def _shapes(batch: Batch, n: int) -> dict[str, str]:
+    tensors = {
+        "images_BVCHW (uint8)": batch.observation.images_BVCHW,
+        "state_BS": batch.observation.state_BS,
+        "frames_BFVCHW (uint8)": batch.frames_BFVCHW,
+        "actions_BHA, in and out": batch.actions_BHA,
+    }
+    return {name: str((n, *tensor.shape[1:])) for name, tensor in tensors.items()}

@@ -1,0 +1,95 @@
+"""Everything serving needs to rebuild the transforms that training used; saved in every checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lara.data.normalize import Mode, Normalizer, Statistics
+from lara.data.robot import RobotCard
+from lara.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCard:
+    """What one embodiment's training data looked like.
+
+    robot:               units and limits of the body.
+    statistics:          {"action": (A numbers each), "state": (S numbers each)}, from the training episodes only.
+    action_normalizer, state_normalizer: modes of `Normalizer`.
+    horizon, frame_gap:  H steps of action; the latent action model's future frame is t + frame_gap.
+    fps:                 steps per second.
+    cameras, image_size: the policy's views in order, square pixels after `resize_area(..., fit=image_fit)`.
+    lam_cameras, lam_image_size: the same for the latent action model; empty when it was not asked for.
+    action_dim_max, state_dim_max: padded widths.
+    embodiment, slot:    name, and the number used as `Observation.embodiment_B`.
+    instructions:        every task string of the dataset, sorted.
+    """
+
+    robot: RobotCard
+    statistics: Mapping[str, Statistics]
+    action_normalizer: Mode
+    state_normalizer: Mode
+    horizon: int
+    frame_gap: int
+    fps: float
+    cameras: tuple[str, ...]
+    image_size: int
+    image_fit: str
+    lam_cameras: tuple[str, ...]
+    lam_image_size: int
+    action_dim_max: int
+    state_dim_max: int
+    embodiment: str
+    slot: int
+    instructions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if set(self.statistics) != {"action", "state"}:
+            raise DataError(f"a data card needs statistics of action and state, got {sorted(self.statistics)}")
+
+    def normalizer_of_actions(self) -> Normalizer:
+        """Robot actions (..., A) <-> normalised actions (..., A), before padding."""
+        return Normalizer(self.statistics["action"], self.action_normalizer)
+
+    def normalizer_of_states(self) -> Normalizer:
+        """Robot states (..., S) <-> normalised states (..., S), before padding."""
+        return Normalizer(self.statistics["state"], self.state_normalizer)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; inverse of `from_dict`."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["robot"] = self.robot.to_dict()
+        data["statistics"] = {key: value.to_dict() for key, value in sorted(self.statistics.items())}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DataCard:
+        """Raises DataError when keys are missing or unknown."""
+        expected = {f.name for f in fields(cls)}
+        if set(data) != expected:
+            raise DataError(
+                f"a data card expects the keys {sorted(expected)}; missing {sorted(expected - set(data))}, "
+                f"unknown {sorted(set(data) - expected)}; it was written by another version of lara"
+            )
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        plain["robot"] = RobotCard.from_dict(data["robot"])
+        plain["statistics"] = {key: Statistics.from_dict(value) for key, value in data["statistics"].items()}
+        return cls(**plain)
+
+    def to_json(self) -> str:
+        """One JSON document; inverse of `from_json`."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> DataCard:
+        """Raises DataError when `text` is not a data card."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(f"a data card is one JSON document, got something else ({error})") from error
+        if not isinstance(data, dict):
+            raise DataError(f"a data card is a JSON object, got {type(data).__name__}")
+        return cls.from_dict(data)

@@ -1,0 +1,313 @@
+"""Staged episodes -> one LeRobotDataset v3.0 that lerobot itself opens. Nothing is encoded twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from lara.data.atomic import whole_folder, write_json
+from lara.data.lerobot import layout
+from lara.data.lerobot.stage import StagedEpisode, read_staged, stage_episode, storage_to_dict
+from lara.data.lerobot.stats import image_stats, index_stats, vector_stats
+from lara.data.robot import RobotCard
+from lara.data.video_write import ImageStorage, VideoStorage, codec_header, frame_rate, join_videos
+from lara.errors import ConfigError, DataError
+
+__all__ = ["StagedEpisode", "assemble", "read_staged", "stage_episode"]
+
+_MB = 1024 * 1024
+_PANDAS_INDEX = "__index_level_0__"
+
+
+def assemble(
+    staged: Sequence[Path],
+    root: Path,
+    *,
+    robot: RobotCard,
+    fps: float,
+    storage: VideoStorage | ImageStorage,
+    data_file_mb: float = 100,
+    video_file_mb: float = 200,
+) -> None:
+    """Build the dataset `root` from staged episodes, in the order given: whole or absent.
+
+    Episode k of the dataset is staged[k]; tasks are numbered by first appearance. A data or video file is closed once
+    the next episode would carry it beyond its limit in megabytes (one episode never spans two files). The same
+    staged folders give the same bytes. Raises DataError when episodes differ from each other, from the robot card,
+    from fps or storage, or when `root` exists.
+    """
+    if data_file_mb <= 0 or video_file_mb <= 0:
+        raise ConfigError(f"file sizes must be positive, got {data_file_mb=}, {video_file_mb=}")
+    if not staged:
+        raise DataError(f"{root}: expected at least one staged episode, got none")
+    episodes = [read_staged(folder) for folder in staged]
+    for episode in episodes:
+        _require_fit(episode, episodes[0], robot=robot, fps=fps, storage=storage)
+    cameras = [camera for camera in robot.observation.cameras if camera in episodes[0].cameras]
+    tasks = list(dict.fromkeys(episode.task for episode in episodes))
+    with whole_folder(Path(root)) as temporary:
+        (temporary / "meta").mkdir()
+        rows: list[dict[str, Any]] = [{} for _ in episodes]
+        data = _write_data(temporary, episodes, tasks, cameras, fps, storage, data_file_mb, rows)
+        features = _features(episodes[0], robot, cameras, storage)
+        if isinstance(storage, VideoStorage):
+            for camera in cameras:
+                key = layout.CAMERA_PREFIX + camera
+                _write_videos(temporary, key, camera, episodes, fps, video_file_mb, rows)
+                features[key]["info"] = _video_info(episodes[0].cameras[camera], fps, storage)
+        _write_tasks(temporary, tasks)
+        _write_episodes(temporary, rows)
+        write_json(temporary / layout.STATS, _dataset_stats(data, episodes, cameras))
+        write_json(
+            temporary / layout.INFO, _info(episodes, tasks, features, robot, fps, storage, data_file_mb, video_file_mb)
+        )
+        about = {"format": 1, "robot": robot.to_dict(), "episodes": [dict(episode.info) for episode in episodes]}
+        write_json(temporary / layout.LARA, about)
+
+
+def _require_fit(
+    episode: StagedEpisode,
+    first: StagedEpisode,
+    *,
+    robot: RobotCard,
+    fps: float,
+    storage: VideoStorage | ImageStorage,
+) -> None:
+    expected = {
+        "fps": float(fps),
+        "storage": storage_to_dict(storage),
+        "camera names": sorted(robot.observation.cameras),
+        "image shapes": dict(first.cameras),
+        "state dimensions": len(robot.observation.state),
+        "action dimensions": robot.action.dim,
+        "action rate": float(robot.action.rate_hz) if robot.action.dim else float(fps),
+    }
+    found = {
+        "fps": episode.fps,
+        "storage": dict(episode.storage),
+        "camera names": sorted(episode.cameras),
+        "image shapes": dict(episode.cameras),
+        "state dimensions": episode.state_dim,
+        "action dimensions": episode.action_dim,
+        "action rate": float(fps),
+    }
+    for name, value in expected.items():
+        if found[name] != value:
+            raise DataError(
+                f"{episode.folder}: {name}: the dataset has {value}, this episode {found[name]}; stage it again"
+            )
+
+
+def _features(
+    first: StagedEpisode, robot: RobotCard, cameras: list[str], storage: VideoStorage | ImageStorage
+) -> dict[str, dict[str, Any]]:
+    features: dict[str, dict[str, Any]] = {}
+    kind = "video" if isinstance(storage, VideoStorage) else "image"
+    for camera in cameras:
+        shape = list(first.cameras[camera])
+        features[layout.CAMERA_PREFIX + camera] = {
+            "dtype": kind,
+            "shape": shape,
+            "names": ["height", "width", "channels"],
+        }
+    for key, names in ((layout.STATE, robot.observation.state), (layout.ACTION, robot.action.names)):
+        if names:
+            features[key] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+    return {**features, **layout.DEFAULT_FEATURES}
+
+
+def _write_data(
+    root: Path,
+    episodes: list[StagedEpisode],
+    tasks: list[str],
+    cameras: list[str],
+    fps: float,
+    storage: VideoStorage | ImageStorage,
+    limit_mb: float,
+    rows: list[dict[str, Any]],
+) -> dict[str, np.ndarray]:
+    """Write data/*.parquet, one row group per episode; fill `rows`; return the numeric columns of all episodes."""
+    features = [layout.CAMERA_PREFIX + camera for camera in cameras] if isinstance(storage, ImageStorage) else []
+    schema = layout.data_schema(
+        state_dim=episodes[0].state_dim, action_dim=episodes[0].action_dim, image_features=features
+    )
+    kept: dict[str, list[np.ndarray]] = {}
+    writer, number, size, start = None, -1, 0, 0
+    for k, episode in enumerate(tqdm(episodes, desc="data", unit="episode", disable=None)):
+        state, actions = episode.arrays()
+        frame = np.arange(episode.length)
+        numbers = {
+            layout.STATE: state,
+            layout.ACTION: actions,
+            "timestamp": (frame / fps).astype(np.float32),
+            "frame_index": frame,
+            "episode_index": np.full(episode.length, k),
+            "index": frame + start,
+            "task_index": np.full(episode.length, tasks.index(episode.task)),
+        }
+        images = {key: episode.images(camera) for key, camera in zip(features, cameras, strict=False)}
+        columns = [images[f.name] if f.name in images else _column(numbers[f.name], f.type) for f in schema]
+        table = pa.Table.from_arrays(columns, schema=schema)
+        if writer is None or size + table.nbytes > limit_mb * _MB:
+            if writer is not None:
+                writer.close()
+            number, size = number + 1, 0
+            path = _file(root, layout.DATA_PATH, number)
+            writer = pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=not features)
+        writer.write_table(table, row_group_size=max(episode.length, 1))
+        size += table.nbytes
+        chunk, file = layout.chunk_and_file(number)
+        stats = {key: vector_stats(numbers[key]) for key in (layout.STATE, layout.ACTION) if numbers[key].shape[1]}
+        stats |= index_stats({key: numbers[key] for key in layout.DEFAULT_FEATURES})
+        for camera in cameras:
+            stats[layout.CAMERA_PREFIX + camera] = image_stats(episode.pixel_histogram(camera), episode.length)
+        rows[k].update(
+            {
+                "episode_index": k,
+                "tasks": [episode.task],
+                "length": episode.length,
+                "data/chunk_index": chunk,
+                "data/file_index": file,
+                "dataset_from_index": start,
+                "dataset_to_index": start + episode.length,
+                "meta/episodes/chunk_index": 0,
+                "meta/episodes/file_index": 0,
+                **{f"stats/{key}/{name}": value for key, group in stats.items() for name, value in group.items()},
+            }
+        )
+        start += episode.length
+        for key, value in numbers.items():
+            kept.setdefault(key, []).append(value)
+    if writer is not None:
+        writer.close()
+    return {key: np.concatenate(parts) for key, parts in kept.items()}
+
+
+def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, kind.list_size) if pa.types.is_fixed_size_list(kind) else flat
+
+
+def _write_videos(
+    root: Path,
+    key: str,
+    camera: str,
+    episodes: list[StagedEpisode],
+    fps: float,
+    limit_mb: float,
+    rows: list[dict[str, Any]],
+) -> None:
+    """Join the camera's videos file by file; fill in where each episode begins and ends (seconds in its file)."""
+    groups: list[list[int]] = []
+    size, header = 0, b""
+    for k, episode in enumerate(episodes):
+        video = episode.video(camera)
+        bytes_here, header_here = video.stat().st_size, codec_header(video)
+        if not groups or size + bytes_here > limit_mb * _MB or header_here != header:
+            groups.append([])
+            size = 0
+        groups[-1].append(k)
+        size, header = size + bytes_here, header_here
+    rate = frame_rate(fps)
+    for number, group in enumerate(tqdm(groups, desc=key, unit="file", disable=None)):
+        chunk, file = layout.chunk_and_file(number)
+        target = _file(root, layout.VIDEO_PATH, number, video_key=key)
+        lengths = [episodes[k].length for k in group]
+        join_videos([episodes[k].video(camera) for k in group], target, fps=fps, lengths=lengths)
+        begin = 0
+        for k, length in zip(group, lengths, strict=True):
+            rows[k][f"videos/{key}/chunk_index"] = chunk
+            rows[k][f"videos/{key}/file_index"] = file
+            rows[k][f"videos/{key}/from_timestamp"] = float(begin / rate)
+            rows[k][f"videos/{key}/to_timestamp"] = float((begin + length) / rate)
+            begin += length
+
+
+def _file(root: Path, template: str, number: int, **values: str) -> Path:
+    chunk, file = layout.chunk_and_file(number)
+    path = layout.fill_path(root, template, {"chunk_index": chunk, "file_index": file, **values})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_tasks(root: Path, tasks: list[str]) -> None:
+    """tasks.parquet as pandas writes a frame whose unnamed index holds the task strings."""
+    text = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+    number = {"pandas_type": "int64", "numpy_type": "int64", "metadata": None}
+    pandas = {
+        "index_columns": [_PANDAS_INDEX],
+        "column_indexes": [{"name": None, "field_name": None, **text, "metadata": {"encoding": "UTF-8"}}],
+        "columns": [
+            {"name": "task_index", "field_name": "task_index", **number},
+            {"name": None, "field_name": _PANDAS_INDEX, **text},
+        ],
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.0.0",
+    }
+    table = pa.table(
+        {"task_index": pa.array(range(len(tasks)), pa.int64()), _PANDAS_INDEX: pa.array(tasks, pa.string())}
+    )
+    pq.write_table(table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()}), root / layout.TASKS)
+
+
+def _write_episodes(root: Path, rows: list[dict[str, Any]]) -> None:
+    table = pa.Table.from_pydict({key: [row[key] for row in rows] for key in rows[0]})
+    pq.write_table(table, _file(root, layout.EPISODES_PATH, 0), compression="snappy")
+
+
+def _dataset_stats(data: dict[str, np.ndarray], episodes: list[StagedEpisode], cameras: list[str]) -> dict[str, Any]:
+    stats: dict[str, Any] = {}
+    for camera in cameras:
+        histogram = np.sum([episode.pixel_histogram(camera) for episode in episodes], axis=0)
+        stats[layout.CAMERA_PREFIX + camera] = image_stats(histogram, sum(e.length for e in episodes))
+    for key in (layout.STATE, layout.ACTION):
+        if data[key].shape[1]:
+            stats[key] = vector_stats(data[key])
+    return stats | index_stats({key: data[key] for key in layout.DEFAULT_FEATURES})
+
+
+def _video_info(shape: tuple[int, int, int], fps: float, storage: VideoStorage) -> dict[str, Any]:
+    return {
+        "video.height": shape[0],
+        "video.width": shape[1],
+        "video.codec": "av1" if storage.codec == "libsvtav1" else "h264",
+        "video.pix_fmt": "yuv420p",
+        "video.is_depth_map": False,
+        "video.fps": int(frame_rate(fps)),
+        "video.channels": 3,
+        "has_audio": False,
+    }
+
+
+def _info(
+    episodes: list[StagedEpisode],
+    tasks: list[str],
+    features: dict[str, dict[str, Any]],
+    robot: RobotCard,
+    fps: float,
+    storage: VideoStorage | ImageStorage,
+    data_file_mb: float,
+    video_file_mb: float,
+) -> dict[str, Any]:
+    return {
+        "codebase_version": layout.VERSION,
+        "robot_type": robot.name,
+        "total_episodes": len(episodes),
+        "total_frames": sum(episode.length for episode in episodes),
+        "total_tasks": len(tasks),
+        "chunks_size": layout.FILES_PER_CHUNK,
+        "data_files_size_in_mb": data_file_mb,
+        "video_files_size_in_mb": video_file_mb,
+        "fps": int(fps) if float(fps).is_integer() else fps,
+        "splits": {"train": f"0:{len(episodes)}"},
+        "data_path": layout.DATA_PATH,
+        "video_path": layout.VIDEO_PATH if isinstance(storage, VideoStorage) else None,
+        "features": features,
+    }

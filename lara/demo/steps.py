@@ -1,0 +1,96 @@
+"""Runs commands one after the other or two at a time, remembers what finished, keeps a log of each.
+
+A step is done when its process ended with 0; that is written down, so that an interrupted demo goes on where it was.
+(The commands themselves resume too: a training that was cut off half-way does not start again.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lara.errors import LaraError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """name: for the log. arguments: of the `lara` command. threads: of torch and BLAS in this process."""
+
+    name: str
+    arguments: tuple[str, ...]
+    threads: int = 1
+
+    @property
+    def command(self) -> str:
+        """As a user would type it."""
+        return "lara " + " ".join(f"'{a}'" if any(c in a for c in "[]{} ") else a for a in self.arguments)
+
+
+class Runner:
+    """Runs steps below one folder. `seconds` holds what each took, over all interruptions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.book = folder / "steps.json"
+        self.done: dict[str, dict] = json.loads(self.book.read_text()) if self.book.exists() else {}
+        self._lock = threading.Lock()
+
+    def run(self, step: Step, *, show: bool = True) -> None:
+        """Runs one step unless it is done already. show: let its progress bars through to the terminal.
+
+        Raises LaraError with the end of its log when it fails.
+        """
+        known = self.done.get(step.name)
+        if known and known["command"] == step.command:
+            print(f"[{step.name}] done before ({known['seconds']:.0f} s)", flush=True)
+            return
+        print(f"[{step.name}] $ {step.command}", flush=True)
+        log = self.folder / "logs" / f"{step.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(step.threads), "PYTHONUNBUFFERED": "1"}
+        started = time.perf_counter()
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lara.cli", *step.arguments],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            assert process.stdout is not None
+            while chunk := os.read(process.stdout.fileno(), 1 << 16):
+                file.write(chunk)
+                if show:
+                    sys.stdout.buffer.write(chunk)
+                    sys.stdout.buffer.flush()
+            code = process.wait()
+        if code != 0:
+            tail = "\n".join(log.read_text(errors="replace").replace("\r", "\n").splitlines()[-15:])
+            raise LaraError(f"step '{step.name}' failed with exit code {code}; the end of {log}:\n{tail}")
+        self._finish(step, time.perf_counter() - started)
+
+    def lanes(self, *lanes: Sequence[Step]) -> None:
+        """Each lane runs its steps in order, the lanes run side by side. One thread each beats many threads in turn:
+        these networks are too small to keep two cores busy with one step."""
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            for future in [pool.submit(self._lane, lane, k == 0) for k, lane in enumerate(lanes)]:
+                future.result()
+
+    def _lane(self, steps: Sequence[Step], show: bool) -> None:
+        for step in steps:
+            self.run(step, show=show)
+
+    def _finish(self, step: Step, seconds: float) -> None:
+        with self._lock:
+            self.done[step.name] = {"command": step.command, "seconds": seconds, "threads": step.threads}
+            partial = self.book.with_suffix(".partial")
+            partial.write_text(json.dumps(self.done, indent=2))
+            os.replace(partial, self.book)
+        print(f"[{step.name}] finished in {seconds:.0f} s", flush=True)

@@ -1,0 +1,81 @@
+"""A resolved configuration -> a training run. The one place where system, data, stage and loop are put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lara.build import build
+from lara.data.card import DataCard
+from lara.errors import ConfigError
+from lara.train.checkpoint import read_checkpoint
+from lara.train.loop import TrainResult, train
+
+
+def launch(config: dict[str, Any]) -> TrainResult:
+    """Trains what a resolved conf/train.yaml describes (see lara.config.compose and resolved).
+
+    The data is read, verified and cached before the system is built: what is wrong on disk is said before the first
+    step. Weights depend on `seed` alone.
+    """
+    import torch
+
+    config = with_embodiment(config)
+    data = build_data(config)
+    data.prepare()
+    torch.manual_seed(config["seed"])
+    system = build(config["system"])
+    return train(
+        system=system,
+        data=data,
+        stage=build(config["stage"]),
+        optim=build(config["optim"]),
+        runtime=build(config["runtime"]),
+        trackers=build_trackers(config),
+        output=Path(config["output"]),
+        config=saved_config(config),
+        seed=config["seed"],
+        resume=config["resume"],
+    )
+
+
+def build_data(config: dict[str, Any]) -> Any:
+    """The data of a configuration, with the statistics of the robot that it inherits, if any. Not yet prepared."""
+    statistics = _inherited_statistics(config)
+    return build(config["data"]) if statistics is None else build(config["data"], statistics=statistics)
+
+
+def build_trackers(config: dict[str, Any]) -> Any:
+    return build(config["tracking"])
+
+
+def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the robot's slot decided and every known robot's slot listed under "embodiments".
+
+    With `inherit`, a robot that the earlier run knew keeps its slot, and a new one gets the first free slot. Raises
+    ConfigError when all slots are taken.
+    """
+    name = config["data"]["embodiment"]
+    known: dict[str, int] = {}
+    if config["inherit"]:
+        known = dict(read_checkpoint(Path(config["inherit"])).config["embodiments"])
+    if name not in known:
+        free = [s for s in range(config["slots"]) if s not in known.values()]
+        if not free:
+            raise ConfigError(f"all {config['slots']} embodiment slots are taken ({known}); raise slots= and pretrain anew")
+        wanted = config["data"]["slot"]
+        known[name] = wanted if wanted in free else free[0]
+    return {**config, "data": {**config["data"], "slot": known[name]}, "embodiments": known}
+
+
+def _inherited_statistics(config: dict[str, Any]) -> Any:
+    """The earlier run's statistics if it trained this very robot: its MLPs were trained in these units."""
+    if not config["inherit"]:
+        return None
+    card = DataCard.from_dict(read_checkpoint(Path(config["inherit"])).card)
+    return card.statistics if card.embodiment == config["data"]["embodiment"] else None
+
+
+def saved_config(config: dict[str, Any]) -> dict[str, Any]:
+    """What goes into the checkpoint: groups that the system already contains are not kept twice."""
+    return {key: value for key, value in config.items() if key not in ("policy", "lam", "align")}

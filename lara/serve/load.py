@@ -1,0 +1,43 @@
+"""A checkpoint on disk -> a system in memory, complete or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from lara.build import build
+from lara.errors import CheckpointError
+from lara.train.checkpoint import Checkpoint, read_checkpoint
+
+SIDES = ("policy", "lam", "align")
+
+
+def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True) -> tuple[nn.Module, Checkpoint]:
+    """The system that a checkpoint's own config describes, in eval mode, and the checkpoint.
+
+    checkpoint: a run folder (its latest is taken) or one checkpoint folder. sides: which of policy, lam and align to
+    build and load; acting needs only the policy, and what is left out costs no memory. ema: the moving average of the
+    weights where there is one. Only this package's classes are built, whatever the config says.
+    Raises CheckpointError when a side is not there, or when the file does not fill what was built completely.
+    """
+    saved = read_checkpoint(Path(checkpoint))
+    config = dict(saved.config["system"])
+    absent = [side for side in sides if side != "align" and config.get(side) is None]
+    if absent and sides != SIDES:
+        there = [side for side in SIDES if config.get(side) is not None]
+        raise CheckpointError(f"{checkpoint} holds no {' and no '.join(absent)}; it holds {', '.join(there)}")
+    config |= {side: None for side in SIDES if side not in sides}
+    system = build(config, packages=("lara",))
+    own = system.state_dict()
+    weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}
+    missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+    wrong = [k for k in own if k in weights and own[k].shape != weights[k].shape]
+    if missing or unexpected or wrong:
+        raise CheckpointError(
+            f"{checkpoint} does not fill its own system: {len(missing)} of {len(own)} tensors missing (first: "
+            f"{missing[:3]}), {len(unexpected)} unexpected (first: {unexpected[:3]}), {len(wrong)} of another shape "
+            f"(first: {wrong[:3]}); it was probably written by another version of lara, see its versions.json"
+        )
+    system.load_state_dict(weights)
+    return system.eval(), saved

@@ -1,0 +1,110 @@
+"""Where the single-device system meets devices: one visible order, checkpointing -> compile -> shard.
+
+Model code knows nothing of this. What does not exist is refused, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from lara.errors import ConfigError
+from lara.systems.system import System
+from lara.train.runtime import RuntimeConfig
+from lara.types import Batch, Losses
+
+
+class LossModule(nn.Module):
+    """A system whose forward is its losses, so that DDP's hooks fire."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        return self.system.losses(batch, terms)
+
+
+def make_accelerator(runtime: RuntimeConfig, *, skips_terms: bool) -> Accelerator:
+    """Device, precision, and the process group when torchrun started several ranks.
+
+    skips_terms: some term may not be computed, so that DDP has to look for parameters without a gradient.
+    Raises ConfigError for what cannot be had on this machine.
+    """
+    if runtime.sharding == "fsdp2":
+        raise ConfigError(
+            "runtime.sharding=fsdp2 is not implemented: checkpoints and per-part gradient norms read whole tensors. "
+            "Use ddp."
+        )
+    if runtime.activation_checkpointing:
+        raise ConfigError(
+            "runtime.activation_checkpointing is not implemented: which blocks to recompute is a matter of each part. "
+            "Use a smaller batch_size with accumulate."
+        )
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("runtime.device=cuda, but torch finds no CUDA device; use device=cpu or auto")
+    cpu = runtime.device == "cpu" or not torch.cuda.is_available()
+    # a process may train twice (a notebook, the demo), with another precision the second time
+    AcceleratorState._reset_state(reset_partial_state=False)
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision="bf16" if runtime.precision == "bf16" else "no",
+        dynamo_backend="no",  # compile is applied in `wrap`, before DDP
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=skips_terms, gradient_as_bucket_view=True)
+        ],
+    )
+    if (accelerator.device.type == "cpu") != cpu:
+        raise ConfigError(
+            f"this process already trains on {accelerator.device}; runtime.device={runtime.device} needs a fresh process"
+        )
+    if runtime.batch_size % accelerator.num_processes:
+        raise ConfigError(
+            f"runtime.batch_size={runtime.batch_size} is of all ranks together and must be a multiple of their number, "
+            f"{accelerator.num_processes}"
+        )
+    if not cpu and runtime.tf32:
+        torch.set_float32_matmul_precision("high")
+    return accelerator
+
+
+def wrap(system: System, accelerator: Accelerator, runtime: RuntimeConfig) -> nn.Module:
+    """The module the loop calls: (batch, terms) -> Losses, compiled, autocast, with DDP's gradient hooks."""
+    module = LossModule(system)
+    if runtime.compile:
+        module.compile()
+    return accelerator.prepare_model(module)
+
+
+def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """The mean over ranks, on every rank."""
+    return values if accelerator.num_processes == 1 else accelerator.reduce(values, reduction="mean")
+
+
+def any_rank(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether the flag is set on any rank; the same answer everywhere. Waits for the device when there are several."""
+    if accelerator.num_processes == 1:
+        return flag
+    votes = torch.tensor([float(flag)], device=accelerator.device)
+    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
+    return bool(votes.item())
+
+
+def from_main(accelerator: Accelerator, number: int) -> int:
+    """Rank 0's number, on every rank."""
+    if accelerator.num_processes == 1:
+        return number
+    value = torch.tensor([number], dtype=torch.int64, device=accelerator.device)
+    torch.distributed.broadcast(value, src=0)
+    return int(value.item())
+
+
+def rows_of_ranks(accelerator: Accelerator, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """CPU tensors of equal shapes on all ranks -> the same with one row per rank, (world, ...) on the CPU."""
+    if accelerator.num_processes == 1:
+        return {name: value[None] for name, value in states.items()}
+    return {name: accelerator.gather(value[None].to(accelerator.device)).cpu() for name, value in states.items()}
