@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from lara.errors import ConfigError
+from lara.errors import ConfigError, LaraError
 
 OWN_PACKAGES = ("lara", "sim_eval", "real_eval")
 
@@ -19,14 +19,22 @@ OWN_PACKAGES = ("lara", "sim_eval", "real_eval")
 def build(config: Any, *, packages: tuple[str, ...] = OWN_PACKAGES, **overrides: Any) -> Any:
     """hydra.utils.instantiate(config, **overrides) after every `_target_` inside was checked.
 
-    Raises ConfigError for a target that does not exist or was not defined in `packages`.
+    Raises ConfigError for a target that does not exist or was not defined in `packages`, or for arguments that its
+    constructor does not take; LaraErrors of constructors come through unwrapped.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     check_targets(plain, packages)
-    return instantiate(plain, **overrides, _convert_="all")
+    try:
+        return instantiate(plain, **overrides, _convert_="all")
+    except InstantiationException as error:
+        # hydra wraps what a constructor raised; our own errors are written to be read as they are
+        if isinstance(error.__cause__, LaraError):
+            raise error.__cause__ from None
+        raise ConfigError(str(error)) from error
 
 
 def check_targets(config: Any, packages: tuple[str, ...], path: str = "") -> None:

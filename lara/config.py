@@ -32,6 +32,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
     from omegaconf import OmegaConf
 
+    # experiments live at the top of the tree; saying so in conf/train.yaml keeps line 1 of each file for its command
+    overrides = [re.sub(r"^experiment=", "experiment@_global_=", o) for o in overrides]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = hydra_compose(name, overrides=list(overrides))
@@ -43,8 +45,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         raise ConfigError(_missing_config(error, overrides)) from error
     except ConfigCompositionException as error:
         raise ConfigError(_wrong_key(name, error, overrides)) from error
-    except HydraException as error:
-        raise ConfigError(str(error)) from error
+    except (HydraException, ValueError) as error:
+        raise ConfigError(f"{error}; overrides are key=value, group=choice, +new=value or ~drop") from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -80,7 +82,10 @@ def _wrong_key(name: str, error: Exception, overrides: Sequence[str]) -> str:
     if not found:
         return text.strip()
     key = found.group(1)
-    known = list(_keys(compose(name, [o for o in overrides if not o.lstrip("+~").startswith(key)])))
+    rest = [o for o in overrides if not o.lstrip("+~").startswith(key)]
+    if len(rest) == len(overrides):
+        return text.strip()  # the key stands in a file, not in an override; hydra's own words name it
+    known = list(_keys(compose(name, rest)))
     return f"the configuration has no key '{key}'. {nearest(key, [*known, *groups()])} (+{key}=... adds a new one)"
 
 

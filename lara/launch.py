@@ -31,7 +31,7 @@ def launch(config: dict[str, Any]) -> TrainResult:
         stage=build(config["stage"]),
         optim=build(config["optim"]),
         runtime=build(config["runtime"]),
-        trackers=build_trackers(config),
+        trackers=[build(config["tracking"])],
         output=Path(config["output"]),
         config=saved_config(config),
         seed=config["seed"],
@@ -43,10 +43,6 @@ def build_data(config: dict[str, Any]) -> Any:
     """The data of a configuration, with the statistics of the robot that it inherits, if any. Not yet prepared."""
     statistics = _inherited_statistics(config)
     return build(config["data"]) if statistics is None else build(config["data"], statistics=statistics)
-
-
-def build_trackers(config: dict[str, Any]) -> Any:
-    return build(config["tracking"])
 
 
 def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Benchmarks in simulation. Imports lara.serve.client, lara.evaluation, lara.specs and lara.errors only; never torch."""
+"""Benchmarks in simulation. Imports lara.{serve.client, evaluation, specs, errors, build} only, and never torch."""

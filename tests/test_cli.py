@@ -39,7 +39,7 @@ def test_every_command_has_help_without_torch(command):
         (["train", "optm=adamw"], "'optim'"),
         (["train", "experiment=demo_lara"], "data.root=..."),
         (["eval", "client=expart", "output=x"], "Did you mean 'expert'?"),
-        (["train", "=3"], "is not an override"),
+        (["train", "=3"], "overrides are key=value"),
         (["compare", "one"], "two run folders"),
     ],
 )

@@ -19,7 +19,7 @@ def usage(module: ModuleType, name: str, summary: str) -> str:
         lines += [
             f"  {group:11}{', '.join(choices(group))}"
             for group in groups()
-            if f"- {group}:" in root or f" {group}: " in root
+            if f"- {group}:" in root or f"- {group}@" in root
         ]
         lines += ["", f"configuration (conf/{module.CONFIG}.yaml, change with key=value):", ""]
         lines += ["  " + line for line in root.splitlines()]

@@ -74,7 +74,7 @@ class DataCard:
                 f"a data card expects the keys {sorted(expected)}; missing {sorted(expected - set(data))}, "
                 f"unknown {sorted(set(data) - expected)}; it was written by another version of lara"
             )
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         plain["robot"] = RobotCard.from_dict(data["robot"])
         plain["statistics"] = {key: Statistics.from_dict(value) for key, value in data["statistics"].items()}
         return cls(**plain)

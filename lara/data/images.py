@@ -34,14 +34,16 @@ def resize_area(images: np.ndarray, size: int, *, fit: Fit = "square") -> np.nda
         height = width = images.shape[1]
     if height == size:
         return images.copy()
-    # Row sums of the integer weights equal `height`, so a full sum is at most 255 * height**2.
+    # Row sums of the integer weights equal `height`: one pass gives at most 255 * height, both 255 * height**2.
     exact = np.float32 if 255 * height * height < 2**24 else np.float64
-    weights = _overlaps(height, size).astype(exact)
+    weights = _overlaps(height, size)
     out = np.empty((n, size, size, 3), np.uint8)
     half, area = height * height // 2, height * height
+    first, second = weights.astype(np.float32), weights.astype(exact)
     for i in range(n):  # one image at a time keeps the float copies in the processor's cache
-        rows = weights @ images[i].reshape(height, width * 3).astype(exact)
-        sums = weights @ rows.reshape(size, width, 3)  # (size, size, 3): columns of every row
+        rows = first @ images[i].reshape(height, width * 3).astype(np.float32)
+        columns = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, size * 3).astype(exact)
+        sums = (second @ columns).reshape(size, size, 3).transpose(1, 0, 2)
         out[i] = (sums.astype(np.int64) + half) // area
     return out
 
@@ -57,7 +59,7 @@ def _centre_on_square(images: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _overlaps(source: int, target: int) -> np.ndarray:
-    """(target, source) int64: overlap of output i and input j, where an input is `target` and an output `source` long."""
+    """(target, source) int64: overlap of output i (length `source`) with input j (length `target`)."""
     begin_out = np.arange(target)[:, None] * source
     begin_in = np.arange(source)[None, :] * target
     overlap = np.minimum(begin_out + source, begin_in + target) - np.maximum(begin_out, begin_in)

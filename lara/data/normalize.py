@@ -107,7 +107,8 @@ class Normalizer:
         if x.shape[-1] != self.dim:
             raise DataError(f"normaliser knows {self.dim} dimensions, got an array whose last axis is {x.shape[-1]}")
         if isinstance(x, torch.Tensor):
-            return tuple(torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (self.offset, self.scale))
+            offset = torch.as_tensor(self.offset, dtype=x.dtype, device=x.device)
+            return offset, torch.as_tensor(self.scale, dtype=x.dtype, device=x.device)
         return self.offset.astype(x.dtype), self.scale.astype(x.dtype)
 
 

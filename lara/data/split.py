@@ -36,9 +36,9 @@ def split_episodes(
     validation: list[int] = []
     for groups in by_task.values():
         keys = sorted(groups)
-        held = round(validation_fraction * len(keys))
+        held = 0
         if validation_fraction > 0 and len(keys) > 1:
-            held = min(max(held, 1), len(keys) - 1)
+            held = min(max(round(validation_fraction * len(keys)), 1), len(keys) - 1)
         validation += [position for key in keys[:held] for position in groups[key]]
         kept = [position for key in reversed(keys[held:]) for position in groups[key]]
         training += kept if max_episodes_per_task is None else kept[:max_episodes_per_task]

@@ -202,7 +202,7 @@ def _decode_packets(path: Path, first: Any, rest: Iterator[Any]) -> Iterator[Any
 
 
 class TorchCodecReader:
-    """`VideoReader` over torchcodec (needs the system's FFmpeg). Exact seek mode: every frame is checked by its time."""
+    """`VideoReader` over torchcodec (needs the system's FFmpeg), exact seek mode, every time checked."""
 
     def __init__(self, max_open: int = 16) -> None:
         self._max_open = max_open

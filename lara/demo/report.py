@@ -60,7 +60,7 @@ def summarise(
             "tasks": {task: {k: r[k] for k in ("rate", "successes", "n")} for task, r in run["tasks"].items()},
         }
     paired = compare(output / "eval_lara", output / "eval_dit_only")
-    health = {key: _last(output / "demo_lara", f"train/{key}") for key in HEALTH}
+    health = {key: _last(output / "demo_lara", f"{key}") for key in HEALTH}
     return {
         "policies": policies,
         "lara_against_dit_only": {k: paired[k] for k in ("difference", "difference_low", "difference_high", "p_exact", "verdict")},
@@ -190,26 +190,26 @@ def _training(output: Path) -> str:
     panels = [
         Panel(
             title="action loss, training",
-            lines={"LARA": (lara, "train/action", o, "-"), "DiT-only": (dit, "train/action", b, "-"), "no camera": (blind, "train/action", g, "-")},
+            lines={"LARA": (lara, "action", o, "-"), "DiT-only": (dit, "action", b, "-"), "no camera": (blind, "action", g, "-")},
             log=True,
         ),
         Panel(
             title="action loss, held-out episodes",
             lines={"LARA": (lara, "validation/action", o, "-"), "DiT-only": (dit, "validation/action", b, "-"), "no camera": (blind, "validation/action", g, "-")},
         ),
-        Panel(title="LAM reconstruction loss", lines={"stage 1": (lam, "train/lam.reconstruction", g, "-"), "joint": (lara, "train/lam.reconstruction", o, "-")}, log=True),
+        Panel(title="LAM reconstruction loss", lines={"stage 1": (lam, "lam.reconstruction", g, "-"), "joint": (lara, "lam.reconstruction", o, "-")}, log=True),
         Panel(
             title="LAM prediction, PSNR in dB",
-            lines={"stage 1": (lam, "train/lam.psnr", g, "-"), "joint": (lara, "train/lam.psnr", o, "-"), "copying the frame": (lam, "train/lam.psnr_copy", "#1d2330", ":")},
+            lines={"stage 1": (lam, "lam.psnr", g, "-"), "joint": (lara, "lam.psnr", o, "-"), "copying the frame": (lam, "lam.psnr_copy", "#1d2330", ":")},
         ),
-        Panel(title="codebook perplexity (batch)", lines={"stage 1": (lam, "train/lam.perplexity", g, "-"), "joint": (lara, "train/lam.perplexity", o, "-")}),
+        Panel(title="codebook perplexity (batch)", lines={"stage 1": (lam, "lam.perplexity", g, "-"), "joint": (lara, "lam.perplexity", o, "-")}),
         Panel(
             title="alignment: cosine and its health",
             lines={
-                "cosine": (lara, "train/align.cosine", o, "-"),
-                "centred cosine": (lara, "train/align.centred_cosine", b, "-"),
-                "between different z": (lara, "train/align.common_z", "#1d2330", ":"),
-                "retrieval": (lara, "train/align.retrieval", "#2a9d5c", "-"),
+                "cosine": (lara, "align.cosine", o, "-"),
+                "centred cosine": (lara, "align.centred_cosine", b, "-"),
+                "between different z": (lara, "align.common_z", "#1d2330", ":"),
+                "retrieval": (lara, "align.retrieval", "#2a9d5c", "-"),
             },
         ),
     ]

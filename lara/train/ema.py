@@ -28,7 +28,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int, skip: Tensor) -> None:
-        """After the update number `step` (0, 1, ...). skip: () float, 1 leaves the averages bit-unchanged; no host sync."""
+        """After update number `step` (0, 1, ...). skip: () float, 1 leaves the averages bit-unchanged. No host sync."""
         decay = min(self.decay, (1 + step) / (10 + step))
         values = self._values()
         pairs = [(self.tensors[n], v.detach()) for n, v in values.items() if v.is_floating_point()]
@@ -44,7 +44,7 @@ class EMA:
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
-        """Inside, the system holds the averages; afterwards its own values again, bit for bit (pointers are exchanged)."""
+        """Inside, the system holds the averages; afterwards its own values again (pointers are exchanged)."""
         self._exchange()
         try:
             yield

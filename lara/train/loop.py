@@ -12,37 +12,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from lara.errors import CheckpointError, ConfigError, DataError
+from lara.errors import ConfigError, DataError
 from lara.systems.system import System
-from lara.train.checkpoint import Checkpoint, write_checkpoint
+from lara.train.checkpoint import write_checkpoint
 from lara.train.data import TrainingData
 from lara.train.ema import EMA
 from lara.train.first_batch import show_first_batch
 from lara.train.load_parts import load_parts
 from lara.train.nonfinite import NonFiniteGuard, NonFiniteLedger
 from lara.train.optim import OptimConfig, build_optimizer, clip, part_norms, set_lr, total_norm
-from lara.train.parallel import any_rank, average_over_ranks, from_main, make_accelerator, rows_of_ranks, wrap
+from lara.train.parallel import any_rank, average_over_ranks, main_decides, make_accelerator, rows_of_ranks, wrap
 from lara.train.parts import as_module, part_paths
 from lara.train.resume import Resume, choose_checkpoint, plain_config, require_same_config, warn_about_card
-from lara.train.rng import capture_rng, seed_everything
+from lara.train.rng import capture_rng, isolated_rng, seed_everything
 from lara.train.runtime import RuntimeConfig
 from lara.train.signals import StopRequest
 from lara.train.stage import Stage, apply_stage
 from lara.train.state import (
     Progress,
     optimizer_record,
-    optimizer_tensors,
-    restore_buffers,
-    restore_ema,
     restore_generators,
-    restore_optimizer,
-    restore_parameters,
     restore_progress,
+    restore_tensors,
+    run_tensors,
 )
-from lara.train.tracking import JsonlTracker, Tracker
+from lara.train.tracking import Tracker, open_trackers
 from lara.train.validation import validate
 from lara.train.versions import versions
 from lara.train.window import MetricWindow
@@ -109,7 +106,7 @@ def train(
     progress = Progress()
     if checkpoint is not None:
         progress = restore_progress(checkpoint, data_length=len(data))
-        _restore_tensors(checkpoint, as_module(system), optimizer, ema)
+        restore_tensors(checkpoint, as_module(system), optimizer, ema)
         _log.info("resumed from %s", checkpoint.path)
     model = wrap(system, accelerator, runtime)
     applied.train()
@@ -128,25 +125,17 @@ def train(
         ledger.record(window.drain(average))
         progress.nonfinite, progress.nonfinite_in_a_row, progress.window = ledger.total, ledger.in_a_row, window.sums
         generators = rows_of_ranks(accelerator, capture_rng(device))
-        tensors = {
-            "system": as_module(system).state_dict(),
-            "optimizer": optimizer_tensors(optimizer),
-            "rng": generators,
-        }
+        tensors = run_tensors(as_module(system), optimizer, ema, generators)
         records = {
             "parts": part_paths(system),
             "optimizer": optimizer_record(optimizer),
-            "train": progress.to_record(
-                total_steps=stage.steps, seed=seed, world=world, data_length=len(data), stage=stage.name
-            ),
+            "train": progress.to_record(stage=stage, seed=seed, world=world, data_length=len(data)),
             "config": config,
             "data": card,
             "versions": versions(device, world),
         }
-        if ema is not None:
-            tensors["ema"] = ema.tensors
         path = output / "checkpoints" / f"step-{progress.step:08d}"
-        with _main_first(accelerator, "write the checkpoint"):
+        with main_decides(accelerator, "write the checkpoint"):
             if main:
                 write_checkpoint(
                     output, step=progress.step, tensors=tensors, records=records, keep_last=runtime.keep_last
@@ -156,28 +145,28 @@ def train(
     saved = checkpoint.path if checkpoint is not None else None
     metrics: dict[str, float] = {}
     with contextlib.ExitStack() as cleanup:
-        open_trackers = _open_trackers(trackers, output, config, progress.step, cleanup) if main else []
+        stop = cleanup.enter_context(StopRequest())
+        opened: list[Tracker] = []
+        if main:
+            opened = open_trackers(trackers, output=output, config=config, step=progress.step, cleanup=cleanup)
         if progress.step >= stage.steps and saved is not None:
             _log.info("%s: all %d steps were done already", output, stage.steps)
             return _result(output, saved, progress, stage, metrics)
 
-        # the first batch comes before the generators are set, because starting a loader may draw from them
         batches = _batches(data, progress, runtime, rank, world)
         if checkpoint is None:
+            seed_everything(seed, rank=rank)
             first = next(batches)
             batches = itertools.chain([first], batches)
             if main:
                 show_first_batch(first, output)
-            seed_everything(seed, rank=rank)
         else:
-            batches = itertools.chain([next(batches)], batches)
             generators = checkpoint.tensors("rng")
             restore_generators(generators, device=device, rank=rank, world=world, seed=seed, step=progress.step)
 
         bar = cleanup.enter_context(
             tqdm(total=stage.steps, initial=progress.step, desc=stage.name, unit="step", disable=not main)
         )
-        stop = cleanup.enter_context(StopRequest())
         clock, clock_step = time.perf_counter(), progress.step
         last = False
         while not last:
@@ -187,7 +176,7 @@ def train(
             weights = stage.weights_at(progress.schedule_step)
             asked = frozenset(weights)
             lr = set_lr(optimizer, optim, progress.schedule_step, stage.steps)
-            scalars: dict[str, torch.Tensor] = {}
+            scalars: dict[str, Tensor] = {}
             totals, index = [], []
             guard.remember()
             for micro in range(runtime.accumulate):
@@ -196,7 +185,7 @@ def train(
                 with accelerator.no_sync(model) if micro < runtime.accumulate - 1 else contextlib.nullcontext():
                     losses: Losses = model(batch.to(device), asked)
                     _require_terms(losses, asked, system)
-                    total = sum(weights[k] * losses.terms[k] for k in weights)
+                    total: Tensor = sum(weights[k] * losses.terms[k] for k in weights)  # type: ignore[assignment]
                     accelerator.backward(total / runtime.accumulate)
                 totals.append(total)
                 for name, value in {"loss": total, **losses.terms, **losses.metrics}.items():
@@ -258,7 +247,7 @@ def train(
 
             if line:
                 metrics = line
-                for tracker in open_trackers:
+                for tracker in opened:
                     tracker.log(progress.step, line)
 
             # once in a while: save
@@ -282,14 +271,16 @@ def _result(output: Path, saved: Path, progress: Progress, stage: Stage, metrics
 
 
 def _batches(data: TrainingData, progress: Progress, runtime: RuntimeConfig, rank: int, world: int) -> Iterator[Batch]:
-    yield from data.loader(
-        start_step=progress.position,
-        batch_size=runtime.batch_size,
-        rank=rank,
-        world=world,
-        workers=runtime.workers,
+    """The loader, kept away from the global generators: whether it draws from them, and when, cannot matter then."""
+    loader = data.loader(
+        start_step=progress.position, batch_size=runtime.batch_size, rank=rank, world=world, workers=runtime.workers
     )
-    raise DataError("the loader ended; it must be endless (item k is the batch of step start_step + k)")
+    while True:
+        with isolated_rng():
+            batch = next(loader, None)
+        if batch is None:
+            raise DataError("the loader ended; it must be endless (item k is the batch of step start_step + k)")
+        yield batch
 
 
 def _require_terms(losses: Losses, asked: frozenset[str], system: System) -> None:
@@ -298,43 +289,3 @@ def _require_terms(losses: Losses, asked: frozenset[str], system: System) -> Non
             f"{type(system).__name__}.losses was asked for {sorted(asked)} and returned {sorted(losses.terms)}; "
             "it must return exactly the terms asked for"
         )
-
-
-def _restore_tensors(
-    checkpoint: Checkpoint, module: torch.nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None
-) -> None:
-    if checkpoint.has_ema != (ema is not None):
-        raise CheckpointError(
-            f"{checkpoint.path} was written {'with' if checkpoint.has_ema else 'without'} a moving average; "
-            "resume with the same optim.ema_decay"
-        )
-    weights = checkpoint.tensors("system")
-    restore_parameters(module, weights)
-    restore_buffers(module, weights)
-    restore_optimizer(optimizer, checkpoint.tensors("optimizer"), checkpoint.optimizer_groups)
-    if ema is not None:
-        restore_ema(ema, checkpoint.tensors("ema"))
-
-
-def _open_trackers(
-    trackers: Sequence[Tracker], output: Path, config: Mapping[str, Any], step: int, cleanup: contextlib.ExitStack
-) -> list[Tracker]:
-    """JSON lines are always among them."""
-    jsonl = [] if any(isinstance(t, JsonlTracker) for t in trackers) else [JsonlTracker()]
-    everyone: list[Tracker] = [*jsonl, *trackers]
-    for tracker in everyone:
-        cleanup.callback(tracker.close)
-        tracker.open(output=output, config=config, step=step)
-    return everyone
-
-
-@contextlib.contextmanager
-def _main_first(accelerator: Any, what: str) -> Iterator[None]:
-    """The block's outcome on rank 0 is everybody's: the others wait, and raise when it failed there."""
-    try:
-        yield
-    except BaseException:
-        from_main(accelerator, 0)
-        raise
-    if not from_main(accelerator, 1):
-        raise CheckpointError(f"rank 0 could not {what}; see its message")

@@ -1,4 +1,4 @@
-"""No update on a non-finite loss or gradient: agreed by all ranks, decided on the device, reported at the next log step.
+"""No update on a non-finite loss or gradient: agreed by all ranks, decided on the device, reported at the next log.
 
 How it works without waiting for the device. After backward the flag `bad` is 1 when this rank's loss or the global
 gradient norm is not finite; one reduction (MAX) of that single number makes all ranks agree. The flag stays on the
@@ -36,7 +36,7 @@ class NonFiniteGuard:
         self._before = {name: value.detach().clone() for name, value in self.applied.buffers().items()}
 
     def agree(self, losses: list[Tensor], norm: Tensor) -> Tensor:
-        """() float32 on the device, the same on all ranks: 1 when any of the losses or the gradient norm is not finite."""
+        """() float32 on the device, the same on all ranks: 1 when a loss or the gradient norm is not finite."""
         numbers = torch.stack([*(loss.detach().float().reshape(()) for loss in losses), norm])
         bad = (~torch.isfinite(numbers).all()).float()
         if self.world > 1:
@@ -60,7 +60,7 @@ class NonFiniteLedger:
         self.rank, self.limit, self.total, self.in_a_row = rank, limit, total, in_a_row
 
     def record(self, rows: list[Row]) -> None:
-        """Writes nonfinite/step-*-rank*.json for every bad step. Raises NonFiniteError after `limit` of them in a row."""
+        """Writes nonfinite/step-*-rank*.json for each bad step. Raises NonFiniteError after `limit` in a row."""
         for row in rows:
             if not row.bad:
                 self.in_a_row = 0
@@ -75,7 +75,8 @@ class NonFiniteLedger:
             _log.warning("step %d: loss or gradient not finite, no update; samples in %s", row.step, path)
             if self.in_a_row >= self.limit:
                 raise NonFiniteError(
-                    f"{self.in_a_row} non-finite steps in a row, the last at step {row.step} (rank {self.rank}: {values}). "
+                    f"{self.in_a_row} non-finite steps in a row, the last at step {row.step} (rank {self.rank}: "
+                    f"{values}). "
                     f"The samples are listed in {self.folder}; the last checkpoint is sound. Look at those samples, "
                     "lower optim.lr, or use precision fp32."
                 )

@@ -71,7 +71,7 @@ class OptimConfig:
 
 
 def lr_factor(config: OptimConfig, step: int, total: int) -> float:
-    """lr(step) / lr for the update after `step` updates of `total`; in (0, 1] during warm-up, then down to lr_min_ratio."""
+    """lr(step) / lr for the update after `step` updates of `total`: up to 1, then down to lr_min_ratio."""
     warmup = config.warmup_steps or round(config.warmup_ratio * total)
     if step < warmup:
         return (step + 1) / warmup

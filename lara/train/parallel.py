@@ -5,14 +5,15 @@ Model code knows nothing of this. What does not exist is refused, with the reaso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from lara.errors import ConfigError
+from lara.errors import CheckpointError, ConfigError
 from lara.systems.system import System
 from lara.train.runtime import RuntimeConfig
 from lara.types import Batch, Losses
@@ -60,7 +61,7 @@ def make_accelerator(runtime: RuntimeConfig, *, skips_terms: bool) -> Accelerato
     )
     if (accelerator.device.type == "cpu") != cpu:
         raise ConfigError(
-            f"this process already trains on {accelerator.device}; runtime.device={runtime.device} needs a fresh process"
+            f"this process trained on {accelerator.device} before; device={runtime.device} needs a fresh process"
         )
     if runtime.batch_size % accelerator.num_processes:
         raise ConfigError(
@@ -108,3 +109,15 @@ def rows_of_ranks(accelerator: Accelerator, states: Mapping[str, Tensor]) -> dic
     if accelerator.num_processes == 1:
         return {name: value[None] for name, value in states.items()}
     return {name: accelerator.gather(value[None].to(accelerator.device)).cpu() for name, value in states.items()}
+
+
+@contextmanager
+def main_decides(accelerator: Accelerator, what: str) -> Iterator[None]:
+    """The block's outcome on rank 0 is everybody's: the others wait, and raise when it failed there."""
+    try:
+        yield
+    except BaseException:
+        from_main(accelerator, 0)
+        raise
+    if not from_main(accelerator, 1):
+        raise CheckpointError(f"rank 0 could not {what}; see its message")

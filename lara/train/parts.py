@@ -75,7 +75,7 @@ def part_of_parameters(system: System) -> dict[str, str]:
 
 
 def part_paths(system: System) -> dict[str, str]:
-    """Part name -> its module path inside the system ("" for the system itself). ConfigError for an unregistered one."""
+    """Part name -> module path in the system ("" for the system itself). ConfigError for an unregistered module."""
     paths = {id(inside): path for path, inside in as_module(system).named_modules()}
     out = {}
     for part, inside in system.parts().items():

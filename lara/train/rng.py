@@ -14,7 +14,7 @@ from lara.errors import CheckpointError
 
 
 def seed_everything(seed: int, *, rank: int = 0, stream: int = 0) -> None:
-    """Python, numpy and torch (all devices), independent per rank; the same arguments give the same numbers for ever."""
+    """Python, numpy and torch (all devices); every (seed, rank, stream) has its own numbers, always the same."""
     words = np.random.SeedSequence([seed, rank, stream]).generate_state(3, np.uint32)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
@@ -51,16 +51,22 @@ def restore_rng(states: dict[str, Tensor], device: torch.device) -> None:
     random.setstate((3, tuple(states["python"].tolist()), value if has else None))
     *keys, position, has_gauss = states["numpy"].tolist()
     np.random.set_state(("MT19937", np.array(keys, np.uint32), position, has_gauss, states["numpy_gauss"].item()))
-    torch.set_rng_state(states["torch"].contiguous())
+    # cloned, because set_rng_state reads a view from the start of its storage, and not from the view's own start
+    torch.set_rng_state(states["torch"].clone())
     if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"].contiguous(), device)
+        torch.cuda.set_rng_state(states["cuda"].clone(), device)
 
 
 @contextmanager
-def isolated_rng(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside leaves the generators outside untouched."""
-    states = capture_rng(device)
+def isolated_rng(device: torch.device | None = None) -> Iterator[None]:
+    """Whatever is drawn inside leaves the generators outside untouched. device: a CUDA device to include."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
     try:
         yield
     finally:
-        restore_rng(states, device)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, device)  # type: ignore[arg-type]

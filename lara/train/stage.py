@@ -20,7 +20,7 @@ Schedule = Literal["constant", "linear", "stop"]
 class Weight:
     """The factor of one loss term over time.
 
-    value:    the factor at step 0; None switches the term off, so that it is not even computed. 0.0 computes and logs it.
+    value:    the factor at step 0; None: the term is switched off and not computed. 0.0: it is computed and logged.
     schedule: "constant"; "linear" falls to 0 at step `steps` (and goes on being computed and logged);
               "stop" is constant before step `steps`, and from there on the term is not computed.
     """
@@ -56,8 +56,9 @@ class Stage:
 
     name:    for logs and folders.
     learn:   parts, or prefixes of parts, that learn; all others are frozen AND in eval mode.
-    weights: term -> factor. Keys must equal the system's terms() (None for a term it does not have is allowed). A number, None, a `Weight`, or a mapping with
-             Weight's keys; other mappings are joined with a dot ({"lam": {"commitment": 0.25}} is "lam.commitment").
+    weights: term -> factor. Keys must equal the system's terms() (None for a term it does not have is allowed).
+             A number, None, a `Weight`, or a mapping with Weight's keys; other mappings are joined with a dot
+             ({"lam": {"commitment": 0.25}} is "lam.commitment").
     steps:   optimiser updates in all.
     load:    part prefix -> checkpoint (a step folder or a run folder) to start those parts from; None entries are
              skipped, so that a configuration can leave the place open.
@@ -119,6 +120,7 @@ class AppliedStage:
     learning:  the parameters that learn, by name, in the system's order.
     part_of:   parameter name -> part name, for all parameters.
     parts:     the parts in `learn` (some of their parameters may be frozen by the part itself).
+    frozen_modules: the other parts' modules. buffer_places: (name, module, attribute) of learning parts' buffers.
     """
 
     system: nn.Module
@@ -143,11 +145,6 @@ class AppliedStage:
             if value is not None and (saved or not persistent_only):
                 found[name] = value
         return found
-
-    def set_buffer(self, name: str, value: Tensor) -> None:
-        for known, module, attribute in self.buffer_places:
-            if known == name:
-                module._buffers[attribute] = value
 
 
 def apply_stage(system: System, stage: Stage) -> AppliedStage:

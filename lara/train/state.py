@@ -17,6 +17,7 @@ from lara.errors import CheckpointError
 from lara.train.checkpoint import Checkpoint
 from lara.train.ema import EMA
 from lara.train.rng import restore_rng, seed_everything
+from lara.train.stage import Stage
 
 _log = logging.getLogger("lara.train")
 
@@ -38,15 +39,15 @@ class Progress:
     nonfinite_in_a_row: int = 0
     window: dict[str, Any] = field(default_factory=dict)
 
-    def to_record(self, *, total_steps: int, seed: int, world: int, data_length: int, stage: str) -> dict[str, Any]:
+    def to_record(self, *, stage: Stage, seed: int, world: int, data_length: int) -> dict[str, Any]:
         """train.json."""
         return {
             "step": self.step,
-            "stage": stage,
+            "stage": stage.name,
             "seed": seed,
             "world": world,
             "sampler": {"position": self.position, "data_length": data_length},
-            "schedule": {"step": self.schedule_step, "total_steps": total_steps},
+            "schedule": {"step": self.schedule_step, "total_steps": stage.steps},
             "counters": {"samples": self.samples},
             "nonfinite": {"total": self.nonfinite, "in_a_row": self.nonfinite_in_a_row},
             "window": self.window,
@@ -118,7 +119,7 @@ def restore_optimizer(
             f"{sorted(set(parameters) - saved)[:3]}, {len(saved - set(parameters))} that do not learn "
             f"{sorted(saved - set(parameters))[:3]}. Resume with the stage of the run."
         )
-    state: dict[nn.Parameter, dict[str, Tensor]] = {}
+    state: dict[Tensor, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         kind, name = key.split("/", 1)
         parameter = parameters[name]
@@ -166,13 +167,42 @@ def restore_generators(
     seed_everything(seed, rank=rank, stream=step)
 
 
+def run_tensors(
+    system: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None, generators: Mapping[str, Tensor]
+) -> dict[str, Mapping[str, Tensor]]:
+    """What a checkpoint keeps as tensors, by file name."""
+    tensors: dict[str, Mapping[str, Tensor]] = {
+        "system": system.state_dict(),
+        "optimizer": optimizer_tensors(optimizer),
+        "rng": generators,
+    }
+    return tensors if ema is None else {**tensors, "ema": ema.tensors}
+
+
+def restore_tensors(
+    checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None
+) -> None:
+    """Weights, buffers, optimiser and EMA of a run, strictly; CheckpointError when one of them does not fit."""
+    if checkpoint.has_ema != (ema is not None):
+        raise CheckpointError(
+            f"{checkpoint.path} was written {'with' if checkpoint.has_ema else 'without'} a moving average; "
+            "resume with the same optim.ema_decay"
+        )
+    weights = checkpoint.tensors("system")
+    restore_parameters(module, weights)
+    restore_buffers(module, weights)
+    restore_optimizer(optimizer, checkpoint.tensors("optimizer"), checkpoint.optimizer_groups)
+    if ema is not None:
+        restore_ema(ema, checkpoint.tensors("ema"))
+
+
 def restore_progress(checkpoint: Checkpoint, *, data_length: int) -> Progress:
     """Step, sampler, schedule and counters. Raises CheckpointError when the data has another length than it had."""
     record = checkpoint.train
     if record["sampler"]["data_length"] != data_length:
         raise CheckpointError(
-            f"{checkpoint.path}: the run saw {record['sampler']['data_length']} samples, the data has {data_length} now, "
-            "so its order cannot be continued. Give the data of the run, or start another stage with stage.load."
+            f"{checkpoint.path}: the run saw {record['sampler']['data_length']} samples, the data has {data_length} "
+            "now, so its order cannot be continued. Give the data of the run, or start another stage with stage.load."
         )
     progress = Progress()
     restore_counters(progress, record)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -48,7 +50,8 @@ class JsonlTracker:
         for name, wants_timing in (("metrics.jsonl", False), ("timing.jsonl", True)):
             chosen = {k: v for k, v in values.items() if k.startswith(TIMING) == wants_timing}
             if chosen:
-                finite = {k: v if math.isfinite(v) else None for k, v in chosen.items()}
+                # sorted, because a window that went through a checkpoint may come back in another order
+                finite = {k: v if math.isfinite(v) else None for k, v in sorted(chosen.items())}
                 line = json.dumps({"step": step, **finite}, ensure_ascii=False, allow_nan=False) + "\n"
                 os.write(self._files[name], line.encode())
                 os.fsync(self._files[name])  # a checkpoint of this step must not outlive the line
@@ -76,6 +79,18 @@ def _cut_after(path: Path, step: int) -> None:
             ) from error
     if b"".join(kept) != content:
         replace_file(path, b"".join(kept))
+
+
+def open_trackers(
+    trackers: Sequence[Tracker], *, output: Path, config: Mapping[str, Any], step: int, cleanup: contextlib.ExitStack
+) -> list[Tracker]:
+    """Opens them all, JSON lines always among them; `cleanup` closes them."""
+    jsonl = [] if any(isinstance(t, JsonlTracker) for t in trackers) else [JsonlTracker()]
+    everyone: list[Tracker] = [*jsonl, *trackers]
+    for tracker in everyone:
+        cleanup.callback(tracker.close)
+        tracker.open(output=output, config=config, step=step)
+    return everyone
 
 
 class TensorboardTracker:
@@ -128,7 +143,7 @@ class WandbTracker:
         output.mkdir(parents=True, exist_ok=True)
         known = output / "wandb-id.txt"
         if not known.exists():
-            replace_file(known, wandb.util.generate_id().encode())
+            replace_file(known, uuid.uuid4().hex[:8].encode())
         self._run = wandb.init(
             project=self.project,
             entity=self.entity,

@@ -1,4 +1,4 @@
-"""Metrics between two log lines: kept on the device, moved to the host in one transfer, summed in the order of steps."""
+"""Metrics between two log lines: kept on the device, moved to the host in one transfer, summed in order of steps."""
 
 from __future__ import annotations
 

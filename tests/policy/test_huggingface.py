@@ -1,4 +1,4 @@
-"""The real loading code on a PaliGemma of a few thousand random parameters, made here."""
+"""The real loading code on a PaliGemma of a few thousand random parameters (made in tests/conftest.py)."""
 
 import dataclasses
 
@@ -9,56 +9,6 @@ from lara.errors import CheckpointError, ConfigError
 from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.huggingface import HuggingFaceBackbone
 from tests.tiny import tiny_batch
-
-IMAGE_TOKENS = 4
-
-
-@pytest.fixture(scope="session")
-def paligemma(tmp_path_factory):
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import (
-        GemmaConfig,
-        PaliGemmaConfig,
-        PaliGemmaForConditionalGeneration,
-        PaliGemmaProcessor,
-        PreTrainedTokenizerFast,
-        SiglipImageProcessor,
-        SiglipVisionConfig,
-    )
-
-    torch.manual_seed(0)
-    words = ["<pad>", "<bos>", "<eos>", "<unk>", "<image>", "\n", "open", "close", "drawer", "the", *"0123456789"]
-    tokenizer = Tokenizer(models.WordLevel({w: k for k, w in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
-    )
-    fast.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    images = SiglipImageProcessor(size={"height": 32, "width": 32})
-    images.image_seq_length = IMAGE_TOKENS
-    processor = PaliGemmaProcessor(image_processor=images, tokenizer=fast)
-    vocabulary = len(processor.tokenizer)
-    config = PaliGemmaConfig(
-        vision_config=SiglipVisionConfig(
-            hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=16
-        ).to_dict(),
-        text_config=GemmaConfig(
-            vocab_size=vocabulary,
-            hidden_size=24,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=12,
-        ).to_dict(),
-        projection_dim=24,
-        image_token_index=processor.image_token_id,
-    )
-    folder = tmp_path_factory.mktemp("paligemma")
-    PaliGemmaForConditionalGeneration(config).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return str(folder)
-
 
 def test_tokens_have_the_text_width_and_padding_is_masked(paligemma):
     backbone = HuggingFaceBackbone(path=paligemma)

@@ -75,13 +75,9 @@ def stage_episode(folder: Path, episode: Episode, *, fps: float, storage: VideoS
                 structs = [{"bytes": _png(image, storage.compress_level), "path": None} for image in images]
                 table = pa.table({"image": pa.array(structs, IMAGE_TYPE)})
                 pq.write_table(table, temporary / f"{camera}.parquet", compression="none")
-        np.savez(
-            temporary / "arrays.npz",
-            allow_pickle=False,
-            state=episode.state,
-            actions=episode.actions,
-            **{f"histogram.{camera}": pixel_histogram(images) for camera, images in episode.images.items()},
-        )
+        arrays: dict[str, Any] = {"state": episode.state, "actions": episode.actions}
+        arrays |= {f"histogram.{camera}": pixel_histogram(images) for camera, images in episode.images.items()}
+        np.savez(temporary / "arrays.npz", **arrays)
         write_json(
             temporary / "episode.json",
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,15 @@ from tqdm import tqdm
 
 from lara.data.atomic import whole_folder, write_json
 from lara.data.lerobot import layout
+from lara.data.lerobot.meta import (
+    dataset_info,
+    dataset_stats,
+    features_of,
+    new_file,
+    video_info,
+    write_episodes,
+    write_tasks,
+)
 from lara.data.lerobot.stage import StagedEpisode, read_staged, stage_episode, storage_to_dict
 from lara.data.lerobot.stats import image_stats, index_stats, vector_stats
 from lara.data.robot import RobotCard
@@ -23,7 +31,6 @@ from lara.errors import ConfigError, DataError
 __all__ = ["StagedEpisode", "assemble", "read_staged", "stage_episode"]
 
 _MB = 1024 * 1024
-_PANDAS_INDEX = "__index_level_0__"
 
 
 def assemble(
@@ -56,18 +63,17 @@ def assemble(
         (temporary / "meta").mkdir()
         rows: list[dict[str, Any]] = [{} for _ in episodes]
         data = _write_data(temporary, episodes, tasks, cameras, fps, storage, data_file_mb, rows)
-        features = _features(episodes[0], robot, cameras, storage)
+        features = features_of(episodes[0], robot, cameras, storage)
         if isinstance(storage, VideoStorage):
             for camera in cameras:
                 key = layout.CAMERA_PREFIX + camera
                 _write_videos(temporary, key, camera, episodes, fps, video_file_mb, rows)
-                features[key]["info"] = _video_info(episodes[0].cameras[camera], fps, storage)
-        _write_tasks(temporary, tasks)
-        _write_episodes(temporary, rows)
-        write_json(temporary / layout.STATS, _dataset_stats(data, episodes, cameras))
-        write_json(
-            temporary / layout.INFO, _info(episodes, tasks, features, robot, fps, storage, data_file_mb, video_file_mb)
-        )
+                features[key]["info"] = video_info(episodes[0].cameras[camera], fps, storage)
+        write_tasks(temporary, tasks)
+        write_episodes(temporary, rows)
+        write_json(temporary / layout.STATS, dataset_stats(data, episodes, cameras))
+        limits = {"data_files_size_in_mb": data_file_mb, "video_files_size_in_mb": video_file_mb}
+        write_json(temporary / layout.INFO, dataset_info(episodes, tasks, features, robot, fps, limits))
         about = {"format": 1, "robot": robot.to_dict(), "episodes": [dict(episode.info) for episode in episodes]}
         write_json(temporary / layout.LARA, about)
 
@@ -103,24 +109,6 @@ def _require_fit(
             raise DataError(
                 f"{episode.folder}: {name}: the dataset has {value}, this episode {found[name]}; stage it again"
             )
-
-
-def _features(
-    first: StagedEpisode, robot: RobotCard, cameras: list[str], storage: VideoStorage | ImageStorage
-) -> dict[str, dict[str, Any]]:
-    features: dict[str, dict[str, Any]] = {}
-    kind = "video" if isinstance(storage, VideoStorage) else "image"
-    for camera in cameras:
-        shape = list(first.cameras[camera])
-        features[layout.CAMERA_PREFIX + camera] = {
-            "dtype": kind,
-            "shape": shape,
-            "names": ["height", "width", "channels"],
-        }
-    for key, names in ((layout.STATE, robot.observation.state), (layout.ACTION, robot.action.names)):
-        if names:
-            features[key] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
-    return {**features, **layout.DEFAULT_FEATURES}
 
 
 def _write_data(
@@ -159,7 +147,7 @@ def _write_data(
             if writer is not None:
                 writer.close()
             number, size = number + 1, 0
-            path = _file(root, layout.DATA_PATH, number)
+            path = new_file(root, layout.DATA_PATH, number)
             writer = pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=not features)
         writer.write_table(table, row_group_size=max(episode.length, 1))
         size += table.nbytes
@@ -218,7 +206,7 @@ def _write_videos(
     rate = frame_rate(fps)
     for number, group in enumerate(tqdm(groups, desc=key, unit="file", disable=None)):
         chunk, file = layout.chunk_and_file(number)
-        target = _file(root, layout.VIDEO_PATH, number, video_key=key)
+        target = new_file(root, layout.VIDEO_PATH, number, video_key=key)
         lengths = [episodes[k].length for k in group]
         join_videos([episodes[k].video(camera) for k in group], target, fps=fps, lengths=lengths)
         begin = 0
@@ -228,86 +216,3 @@ def _write_videos(
             rows[k][f"videos/{key}/from_timestamp"] = float(begin / rate)
             rows[k][f"videos/{key}/to_timestamp"] = float((begin + length) / rate)
             begin += length
-
-
-def _file(root: Path, template: str, number: int, **values: str) -> Path:
-    chunk, file = layout.chunk_and_file(number)
-    path = layout.fill_path(root, template, {"chunk_index": chunk, "file_index": file, **values})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _write_tasks(root: Path, tasks: list[str]) -> None:
-    """tasks.parquet as pandas writes a frame whose unnamed index holds the task strings."""
-    text = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
-    number = {"pandas_type": "int64", "numpy_type": "int64", "metadata": None}
-    pandas = {
-        "index_columns": [_PANDAS_INDEX],
-        "column_indexes": [{"name": None, "field_name": None, **text, "metadata": {"encoding": "UTF-8"}}],
-        "columns": [
-            {"name": "task_index", "field_name": "task_index", **number},
-            {"name": None, "field_name": _PANDAS_INDEX, **text},
-        ],
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.0.0",
-    }
-    table = pa.table(
-        {"task_index": pa.array(range(len(tasks)), pa.int64()), _PANDAS_INDEX: pa.array(tasks, pa.string())}
-    )
-    pq.write_table(table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()}), root / layout.TASKS)
-
-
-def _write_episodes(root: Path, rows: list[dict[str, Any]]) -> None:
-    table = pa.Table.from_pydict({key: [row[key] for row in rows] for key in rows[0]})
-    pq.write_table(table, _file(root, layout.EPISODES_PATH, 0), compression="snappy")
-
-
-def _dataset_stats(data: dict[str, np.ndarray], episodes: list[StagedEpisode], cameras: list[str]) -> dict[str, Any]:
-    stats: dict[str, Any] = {}
-    for camera in cameras:
-        histogram = np.sum([episode.pixel_histogram(camera) for episode in episodes], axis=0)
-        stats[layout.CAMERA_PREFIX + camera] = image_stats(histogram, sum(e.length for e in episodes))
-    for key in (layout.STATE, layout.ACTION):
-        if data[key].shape[1]:
-            stats[key] = vector_stats(data[key])
-    return stats | index_stats({key: data[key] for key in layout.DEFAULT_FEATURES})
-
-
-def _video_info(shape: tuple[int, int, int], fps: float, storage: VideoStorage) -> dict[str, Any]:
-    return {
-        "video.height": shape[0],
-        "video.width": shape[1],
-        "video.codec": "av1" if storage.codec == "libsvtav1" else "h264",
-        "video.pix_fmt": "yuv420p",
-        "video.is_depth_map": False,
-        "video.fps": int(frame_rate(fps)),
-        "video.channels": 3,
-        "has_audio": False,
-    }
-
-
-def _info(
-    episodes: list[StagedEpisode],
-    tasks: list[str],
-    features: dict[str, dict[str, Any]],
-    robot: RobotCard,
-    fps: float,
-    storage: VideoStorage | ImageStorage,
-    data_file_mb: float,
-    video_file_mb: float,
-) -> dict[str, Any]:
-    return {
-        "codebase_version": layout.VERSION,
-        "robot_type": robot.name,
-        "total_episodes": len(episodes),
-        "total_frames": sum(episode.length for episode in episodes),
-        "total_tasks": len(tasks),
-        "chunks_size": layout.FILES_PER_CHUNK,
-        "data_files_size_in_mb": data_file_mb,
-        "video_files_size_in_mb": video_file_mb,
-        "fps": int(fps) if float(fps).is_integer() else fps,
-        "splits": {"train": f"0:{len(episodes)}"},
-        "data_path": layout.DATA_PATH,
-        "video_path": layout.VIDEO_PATH if isinstance(storage, VideoStorage) else None,
-        "features": features,
-    }

@@ -1,0 +1,288 @@
+"""Training data of one robot: a LeRobotDataset in, batches out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lara.data.augment import random_shifts, shift
+from lara.data.cache import open_or_build
+from lara.data.card import DataCard
+from lara.data.frames import FrameReader
+from lara.data.images import Fit
+from lara.data.lerobot.read import open_dataset, validate
+from lara.data.lerobot.source import LeRobotSource
+from lara.data.loader import batches
+from lara.data.normalize import Mode, Normalizer, Statistics
+from lara.data.numbers import Numbers
+from lara.data.order import indices_for_step
+from lara.data.robot import RobotCard
+from lara.data.split import split_episodes
+from lara.errors import ConfigError, DataError, nearest
+from lara.types import Batch, Observation
+
+
+class EpisodeData:
+    """Every time step t of every training episode is one sample: what the robot saw and was, and its next H actions.
+
+    A sample is named by its frame number in the whole dataset (`Batch.index_B`), so `batch(index)` shows any frame,
+    training or held out. The constructor reads metadata only; `prepare` does the work and is called when needed.
+
+    root:            a LeRobotDataset v3.0.
+    horizon:         H; actions are a_t ... a_{t+H-1}, zero and masked beyond the episode's end.
+    frame_gap:       the latent action model's future frame is t + frame_gap; H when not given.
+    cameras, lam_cameras: views of the policy and of the latent action model, in order; [] gives V = 0 or F = 0.
+    image_size, lam_image_size: pixels; lam_image_size is image_size when not given. image_fit: see `resize_area`.
+    action_dim_max, state_dim_max: padded widths. embodiment, slot: the robot's name and MLP slot.
+    validation_fraction, max_episodes_per_task: see `split_episodes`. seed: of split, order and augmentation.
+    action_normalizer, state_normalizer: see `Normalizer`. statistics: {"action", "state"} of an earlier run (objects or
+                     their dicts), instead of this dataset's training episodes.
+    cache:           read frames from a `FrameCache` (built by `prepare` in cache_folder with cache_workers processes);
+                     False decodes video for every batch.
+    random_shift:    pixels at image_size; 0 switches the augmentation off. Training batches only.
+    robot:           the card of a dataset that has none (a RobotCard or its dict).
+
+    Raises ConfigError for settings that do not fit together or the dataset, DataError for faults of the dataset.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path | str,
+        horizon: int,
+        cameras: Sequence[str],
+        lam_cameras: Sequence[str] = (),
+        image_size: int,
+        lam_image_size: int | None = None,
+        image_fit: Fit = "square",
+        frame_gap: int | None = None,
+        action_dim_max: int,
+        state_dim_max: int,
+        embodiment: str,
+        slot: int = 0,
+        validation_fraction: float = 0.05,
+        max_episodes_per_task: int | None = None,
+        seed: int = 0,
+        action_normalizer: Mode = "quantile",
+        state_normalizer: Mode = "quantile",
+        statistics: Mapping[str, Statistics | Mapping[str, Any]] | None = None,
+        cache: bool = True,
+        cache_folder: Path | str | None = None,
+        cache_workers: int = 2,
+        random_shift: int = 0,
+        robot: RobotCard | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.source: LeRobotSource = open_dataset(root)
+        self.horizon, self.frame_gap = horizon, horizon if frame_gap is None else frame_gap
+        self.cameras, self.lam_cameras = tuple(cameras), tuple(lam_cameras)
+        self.image_size = image_size
+        self.lam_image_size = image_size if lam_image_size is None else lam_image_size
+        self.image_fit: Fit = image_fit
+        self.action_dim_max, self.state_dim_max = action_dim_max, state_dim_max
+        self.embodiment, self.slot, self.seed = embodiment, slot, seed
+        self.random_shift = random_shift
+        self._split = {"validation_fraction": validation_fraction, "max_episodes_per_task": max_episodes_per_task}
+        self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
+        self._given = statistics
+        self._cache = (cache, None if cache_folder is None else Path(cache_folder), cache_workers)
+        card = RobotCard.from_dict(dict(robot)) if isinstance(robot, Mapping) else robot
+        if card is None and self.source.robot is None:
+            raise ConfigError(
+                f"{root}: nothing says what its actions mean (meta/lara.json is missing); give robot=..., for example "
+                "open_dataset(root).robot_card(control=..., rotation=..., gripper=...)"
+            )
+        self.robot: RobotCard = card or self.source.robot  # type: ignore[assignment]
+        self._require_sense()
+        self._ready = False
+
+    def _require_sense(self) -> None:
+        sizes = {"horizon": self.horizon, "frame_gap": self.frame_gap, "image_size": self.image_size}
+        sizes["lam_image_size"] = self.lam_image_size
+        wrong = [f"{name}={value}" for name, value in sizes.items() if value < 1]
+        if wrong or self.random_shift < 0 or self.slot < 0:
+            raise ConfigError(
+                f"{wrong or ''} random_shift={self.random_shift}, slot={self.slot}: expected positive sizes"
+            )
+        for camera in (*self.cameras, *self.lam_cameras):
+            if camera not in self.source.cameras:
+                raise ConfigError(f"{self.source.root}: no camera '{camera}'. {nearest(camera, self.source.cameras)}")
+        widths = (
+            ("action", self.source.action_dim, self.robot.action.dim, self.action_dim_max),
+            ("state", self.source.state_dim, len(self.robot.observation.state), self.state_dim_max),
+        )
+        for name, real, card, most in widths:
+            if real != card or real > most:
+                raise ConfigError(
+                    f"{self.source.root}: {name}s have {real} dimensions, the robot card {card}, "
+                    f"{name}_dim_max is {most}; the first two must agree and the third be at least as large"
+                )
+
+    def prepare(self) -> None:
+        """Validate the dataset, read its numbers, split, compute statistics, build or open the frame caches.
+
+        Once per object; any number of processes may do it at the same time.
+        """
+        if self._ready:
+            return
+        validate(self.source, decode=False)
+        self._numbers = numbers = Numbers.of(self.source)
+        count = len(self.source)
+        self.training_episodes, self.validation_episodes = split_episodes(
+            [self.source.tasks[numbers.task[numbers.begins[k]]] for k in range(count)],
+            [numbers.fingerprint(k) for k in range(count)],
+            seed=self.seed,
+            **self._split,  # type: ignore[arg-type]
+        )
+        self.training_samples = numbers.frames_of(self.training_episodes)
+        self.validation_samples = numbers.frames_of(self.validation_episodes)
+        self.statistics = self._statistics(numbers)
+        self._normalize_action = Normalizer(self.statistics["action"], self._modes[0])
+        self._normalize_state = Normalizer(self.statistics["state"], self._modes[1])
+        wanted = {(c, self.image_size) for c in self.cameras} | {(c, self.lam_image_size) for c in self.lam_cameras}
+        cached, folder, workers = self._cache
+        caches = {
+            (camera, size): open_or_build(self.source, camera, size, fit=self.image_fit, folder=folder, workers=workers)
+            for camera, size in (sorted(wanted) if cached else ())
+        }
+        self._frames = FrameReader(self.source, numbers, caches, fit=self.image_fit)
+        self._ready = True
+
+    def _statistics(self, numbers: Numbers) -> dict[str, Statistics]:
+        if self._given is None:
+            seen = self.training_samples
+            return {"action": Statistics.of(numbers.actions[seen]), "state": Statistics.of(numbers.states[seen])}
+        if set(self._given) != {"action", "state"}:
+            raise ConfigError(f"statistics need the keys action and state, got {sorted(self._given)}")
+        out = {k: v if isinstance(v, Statistics) else Statistics.from_dict(dict(v)) for k, v in self._given.items()}
+        for name, dim in (("action", self.source.action_dim), ("state", self.source.state_dim)):
+            if out[name].dim != dim:
+                raise ConfigError(f"given statistics describe {out[name].dim} {name} dimensions, the dataset has {dim}")
+        return out
+
+    def __len__(self) -> int:
+        """Training samples."""
+        self.prepare()
+        return len(self.training_samples)
+
+    def card(self) -> DataCard:
+        """What serving needs to rebuild these transforms."""
+        self.prepare()
+        return DataCard(
+            robot=self.robot,
+            statistics=self.statistics,
+            action_normalizer=self._modes[0],
+            state_normalizer=self._modes[1],
+            horizon=self.horizon,
+            frame_gap=self.frame_gap,
+            fps=self.source.fps,
+            cameras=self.cameras,
+            image_size=self.image_size,
+            image_fit=self.image_fit,
+            lam_cameras=self.lam_cameras,
+            lam_image_size=self.lam_image_size,
+            action_dim_max=self.action_dim_max,
+            state_dim_max=self.state_dim_max,
+            embodiment=self.embodiment,
+            slot=self.slot,
+            instructions=tuple(sorted(self.source.tasks)),
+        )
+
+    def loader(
+        self, *, start_step: int, batch_size: int, rank: int = 0, world: int = 1, workers: int = 0
+    ) -> Iterator[Batch]:
+        """Endless; item k is `train_batch(start_step + k, ...)`, made by `workers` processes."""
+        self.prepare()
+        make = partial(self.train_batch, batch_size=batch_size, rank=rank, world=world)
+        return batches(make, start_step=start_step, workers=workers)
+
+    def train_batch(self, step: int, batch_size: int, rank: int = 0, world: int = 1) -> Batch:
+        """Batch `step` of `batch_size` samples over all ranks: rank r of `world` gets its slice of them."""
+        self.prepare()
+        if world < 1 or not 0 <= rank < world or batch_size % world:
+            raise ConfigError(
+                f"batch_size={batch_size} counts the samples of all ranks and must divide by world={world} "
+                f"(rank={rank} must be below it)"
+            )
+        places = indices_for_step(step=step, batch_size=batch_size, n=len(self.training_samples), seed=self.seed)
+        mine = batch_size // world
+        index = self.training_samples[places[rank * mine : (rank + 1) * mine]]
+        shifts = None
+        if self.random_shift:
+            shifts = random_shifts(seed=self.seed, step=step, index=index, pixels=self.random_shift)
+        return self._batch(index, shifts)
+
+    def validation_batches(self, *, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+        """The same held-out samples in the same shuffled order at every call, at most `limit` batches, not augmented.
+
+        The last batch may be smaller. Nothing when no episode is held out.
+        """
+        self.prepare()
+        n = len(self.validation_samples)
+        if n == 0:
+            return
+        order = self.validation_samples[indices_for_step(step=0, batch_size=n, n=n, seed=self.seed)]
+        for number, begin in enumerate(range(0, n, batch_size)):
+            if limit is not None and number >= limit:
+                return
+            yield self._batch(order[begin : begin + batch_size], None)
+
+    def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> Batch:
+        """The samples at these frame numbers of the dataset (as in `Batch.index_B`), without augmentation."""
+        self.prepare()
+        return self._batch(np.asarray(indices, np.int64), None)
+
+    def _batch(self, index: np.ndarray, shifts: np.ndarray | None) -> Batch:
+        numbers = self._numbers
+        if index.ndim != 1 or (len(index) and not (index.min() >= 0 and index.max() < len(numbers.episode))):
+            raise DataError(f"{self.source.root}: frames are numbered 0..{len(numbers.episode) - 1}, got {index}")
+        count, width = len(index), self.source.action_dim
+        end = numbers.ends[numbers.episode[index]]
+        when = index[:, None] + np.arange(self.horizon)
+        real = when < end[:, None]
+        actions = np.zeros((count, self.horizon, self.action_dim_max), np.float32)
+        chunk = self._normalize_action.normalize(numbers.actions[np.minimum(when, end[:, None] - 1)])
+        actions[..., :width] = np.where(real[..., None], chunk, 0.0)
+        dims = np.arange(self.action_dim_max) < width
+        state = np.zeros((count, self.state_dim_max), np.float32)
+        state[:, : self.source.state_dim] = self._normalize_state.normalize(numbers.states[index])
+        images, frames, frame_mask = self._pictures(index, end, shifts)
+        observation = Observation(
+            images_BVCHW=images,
+            state_BS=torch.from_numpy(state),
+            instruction=tuple(self.source.tasks[task] for task in numbers.task[index]),
+            embodiment_B=torch.full((count,), self.slot, dtype=torch.int64),
+            action_dims_BA=torch.from_numpy(np.tile(dims, (count, 1))),
+        )
+        return Batch(
+            observation=observation,
+            actions_BHA=torch.from_numpy(actions),
+            action_mask_BHA=torch.from_numpy(real[..., None] & dims),
+            frames_BFVCHW=frames,
+            frame_mask_BF=torch.from_numpy(frame_mask),
+            index_B=torch.from_numpy(index.copy()),
+        )
+
+    def _pictures(
+        self, index: np.ndarray, end: np.ndarray, shifts: np.ndarray | None
+    ) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        """Images (B, V, C, h, w), frames (B, F, V2, C, h2, w2), their mask (B, F). Read once if both are the same."""
+        asked = bool(self.lam_cameras)
+        when = np.stack([index, index + self.frame_gap], axis=1)[:, : 2 * asked]
+        mask = when < end[:, None]
+        frames = self._tensor(np.where(mask, when, index[:, None]), self.lam_cameras, self.lam_image_size, shifts)
+        frames[torch.from_numpy(~mask)] = 0
+        if asked and self.cameras == self.lam_cameras and self.image_size == self.lam_image_size:
+            return frames[:, 0], frames, mask
+        return self._tensor(index[:, None], self.cameras, self.image_size, shifts)[:, 0], frames, mask
+
+    def _tensor(self, when: np.ndarray, cameras: Sequence[str], size: int, shifts: np.ndarray | None) -> torch.Tensor:
+        """(B, F) frame numbers -> (B, F, V, C, size, size) uint8."""
+        images = self._frames.read(when, cameras, size)
+        if shifts is not None and images.size:
+            images = shift(images, np.rint(shifts * (size / self.image_size)).astype(np.int64))
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 3)))

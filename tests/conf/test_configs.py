@@ -1,0 +1,154 @@
+"""Every file of conf/ composes; every experiment is built tiny and takes one step that moves exactly what its stage names."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from lara.build import build, check_targets
+from lara.config import choices, compose, config_folder, groups, resolved
+from lara.train.stage import apply_stage
+from tests.tiny import open_gates
+
+ROOTS = sorted(p.stem for p in config_folder().glob("*.yaml"))
+GIVEN = ["data.root=somewhere", "client.checkpoint=somewhere", "output=somewhere", "policy.backbone.path=somewhere"]
+# values that a config leaves open, by the root that has them
+OPEN = {"train": ["data.root=x", "policy.backbone.path=x"], "eval": ["client.checkpoint=x", "output=x"], "collect": [], "demo": []}
+PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
+
+
+def test_every_root_is_known():
+    assert set(ROOTS) == set(OPEN)
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_composes_and_names_only_our_classes(root):
+    check_targets(resolved(compose(root, OPEN[root])), ("lara", "sim_eval"))
+
+
+@pytest.mark.parametrize(("group", "choice"), PAIRS, ids=lambda x: x)
+def test_every_choice_composes_in_some_root(group, choice):
+    homes = [r for r in ROOTS if f"- {group}: " in (config_folder() / f"{r}.yaml").read_text()]
+    assert homes, f"no root uses the group {group}"
+    for root in homes:
+        given = [o for o in OPEN[root] if not (choice in ("compact", "expert") and o.split(".")[0] in ("policy", "client"))]
+        check_targets(resolved(compose(root, [f"{group}={choice}", *given])), ("lara", "sim_eval"))
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_says_its_command_on_line_one(name):
+    first = (config_folder() / "experiment" / f"{name}.yaml").read_text().splitlines()[0]
+    assert first.startswith("# lara train experiment=")
+    experiment = first.split("experiment=")[1].split()[0]
+    assert experiment == name or name == "demo_base"
+
+
+def _experiment(name, paligemma):
+    text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
+    given = ["data.root=x"]
+    given += ["policy.backbone.path=" + paligemma] if name.startswith("lara_") else []
+    given += ["init=x"] if "init: ???" in text else []
+    config = resolved(compose("train", [f"experiment={name}", *given]))
+    return shrink(config)
+
+
+def shrink(config):
+    """The same structure at a size that a test can step: every width 32, images 32 px."""
+    config = {**config, "image_size": 32}
+    config["data"] |= {"image_size": 32, "lam_image_size": 32}
+    system = config["system"]
+    if system["policy"]:
+        system["policy"]["expert"] |= {"width": 32, "heads": 4, "slots": 3}
+        if "image_size" in system["policy"]["backbone"]:
+            system["policy"]["backbone"] |= {"image_size": 32, "width": 32}
+            system["policy"]["adapter"]["heads"] = 4
+        else:
+            system["policy"]["backbone"]["dtype"] = "float32"
+            system["policy"]["adapter"]["heads"] = 2
+    if system["lam"]:
+        encoder = system["lam"]["encoder"]
+        encoder |= {"image_size": 32, "width": 32} if "patch" in encoder else {
+            "name": "vit_tiny_patch16_224.augreg_in21k", "weights": "random", "image_size": 32
+        }
+        system["lam"]["former"] |= {"width": 32, "heads": 4, "layers": 1}
+        system["lam"]["decoder"] |= {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}
+        if system["lam"]["perceptual"]:
+            system["lam"]["perceptual"] = {**system["lam"]["perceptual"], "network": "alex", "backbone_weights": "random"}
+    return config
+
+
+def batch_for(config, n=3):
+    """A random batch with the shapes that this config's data would give."""
+    from lara.commands.footprint import example_batch
+
+    torch.manual_seed(0)
+    batch = example_batch(config["data"], n)
+
+    def real(x):
+        if not isinstance(x, torch.Tensor):
+            return x
+        if x.dtype == torch.bool:
+            return torch.ones(x.shape, dtype=torch.bool)
+        if x.dtype == torch.uint8:
+            return torch.randint(0, 256, x.shape, dtype=torch.uint8)
+        return torch.randn(x.shape) if x.is_floating_point() else torch.zeros(x.shape, dtype=x.dtype)
+
+    observation = dataclasses.replace(
+        batch.observation, **{f.name: real(getattr(batch.observation, f.name)) for f in dataclasses.fields(batch.observation)}
+    )
+    rest = {f.name: real(getattr(batch, f.name)) for f in dataclasses.fields(batch) if f.name != "observation"}
+    return dataclasses.replace(batch, observation=observation, **rest)
+
+
+# LPIPS on 32 px images is smaller than AlexNet's pooling allows
+def _without_lpips(config):
+    if config["system"]["lam"] and config["system"]["lam"]["perceptual"]:
+        config["system"]["lam"]["perceptual"] = None
+        if "lam" in config["stage"]["weights"]:
+            config["stage"]["weights"]["lam"]["lpips"] = None
+    return config
+
+
+@pytest.mark.parametrize("name", [n for n in choices("experiment") if n != "demo_base"])
+def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, paligemma):
+    config = _without_lpips(_experiment(name, paligemma))
+    torch.manual_seed(0)
+    system = build(config["system"])
+    stage = build({**config["stage"], "load": {}})
+    applied = apply_stage(system, stage)
+    open_gates(system)
+    before = {k: v.clone() for k, v in system.state_dict().items()}
+    optimizer = torch.optim.SGD(applied.learning.values(), lr=0.1)
+    batch = batch_for(config)
+    for step in range(2):
+        applied.train()
+        weights = stage.weights_at(step)
+        losses = system.losses(batch, frozenset(weights))
+        total = sum(weights[k] * losses.terms[k] for k in weights)
+        assert torch.isfinite(total)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    moved = {k for k, v in system.state_dict().items() if not torch.equal(v, before[k])}
+    for part, module in system.parts().items():
+        names = {f"{part}.{k}" for k in module.state_dict()}
+        learns = part in applied.parts and any(p.requires_grad for p in module.parameters())
+        if not learns and not list(module.buffers()):
+            assert not names & moved, f"{part} is frozen and moved"
+        if learns and _reached(part, weights):
+            assert names & moved, f"{part} learns and did not move"
+
+
+def _reached(part, weights):
+    """Whether some weighed term depends on a part: without its own loss a decoder has nothing to learn from."""
+    if part == "lam.decoder":
+        return "lam.reconstruction" in weights
+    if part.startswith("align."):
+        return "align" in weights
+    return True
+
+
+def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma):
+    config = _experiment("lara_pretrain", paligemma)
+    assert "lam.lpips" in build(config["system"]).terms()
+    assert build({**config["stage"], "load": {}}).weights_at(0)["lam.lpips"] == 0.01
