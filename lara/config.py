@@ -19,7 +19,9 @@ def config_folder() -> Path:
     for folder in (package / "_conf", package.parent / "conf"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise ConfigError(f"no configuration tree: neither {package / '_conf'} nor {package.parent / 'conf'} has train.yaml")
+    raise ConfigError(
+        f"no configuration tree: neither {package / '_conf'} nor {package.parent / 'conf'} has train.yaml"
+    )
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -40,7 +42,9 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
             OmegaConf.resolve(config) if not OmegaConf.missing_keys(config) else None
             return config
     except OverrideParseException as error:
-        raise ConfigError(f"'{error.override}' is not an override; write key=value, group=choice, +new=value or ~drop") from error
+        raise ConfigError(
+            f"'{error.override}' is not an override; write key=value, group=choice, +new=value or ~drop"
+        ) from error
     except MissingConfigException as error:
         raise ConfigError(_missing_config(error, overrides)) from error
     except ConfigCompositionException as error:

@@ -58,7 +58,9 @@ def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
     if name not in known:
         free = [s for s in range(config["slots"]) if s not in known.values()]
         if not free:
-            raise ConfigError(f"all {config['slots']} embodiment slots are taken ({known}); raise slots= and pretrain anew")
+            raise ConfigError(
+                f"all {config['slots']} embodiment slots are taken ({known}); raise slots= and pretrain anew"
+            )
         wanted = config["data"]["slot"]
         known[name] = wanted if wanted in free else free[0]
     return {**config, "data": {**config["data"], "slot": known[name]}, "embodiments": known}

@@ -80,7 +80,7 @@ def require_compatible(
     policy_observation: ObservationSpec,
     body_observation: ObservationSpec,
 ) -> None:
-    """Raises SpecError listing every disagreement. A policy may use fewer cameras than the body offers, never others."""
+    """Raises SpecError listing every disagreement. A policy may use fewer cameras than the body offers, not others."""
     problems = [
         f"action.{f.name}: policy {getattr(policy_action, f.name)!r}, body {getattr(body_action, f.name)!r}"
         for f in fields(ActionSpec)

@@ -41,7 +41,12 @@ def paligemma(tmp_path_factory):
     vocabulary = len(processor.tokenizer)
     config = PaliGemmaConfig(
         vision_config=SiglipVisionConfig(
-            hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=16
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=32,
+            patch_size=16,
         ).to_dict(),
         text_config=GemmaConfig(
             vocab_size=vocabulary,

@@ -1,4 +1,4 @@
-"""The shape checker that pytest switches on for the library (see pyproject.toml): beartype, with int accepted as float."""
+"""The shape checker that pytest switches on for the library (see pyproject.toml): beartype, int accepted as float."""
 
 from beartype import BeartypeConf, beartype
 

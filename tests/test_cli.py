@@ -24,7 +24,10 @@ def test_help_comes_without_heavy_imports():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_without_torch(command):
-    code = f"import sys; from lara.cli import main; code = main(['{command}', '--help']); assert 'torch' not in sys.modules; sys.exit(code)"
+    code = (
+        f"import sys; from lara.cli import main; code = main(['{command}', '--help'])\n"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"lara {command}" in done.stdout

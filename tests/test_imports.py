@@ -66,8 +66,13 @@ def test_arrows_run_one_way(path):
         top = imported.split(".")[0]
         if top == "lara":
             room = _room(imported, rules)
-            covered = room is None or room.split(".")[0] == own.split(".")[0] or any(
-                imported.removeprefix("lara.") == a or imported.removeprefix("lara.").startswith(a + ".") for a in allowed
+            covered = (
+                room is None
+                or room.split(".")[0] == own.split(".")[0]
+                or any(
+                    imported.removeprefix("lara.") == a or imported.removeprefix("lara.").startswith(a + ".")
+                    for a in allowed
+                )
             )
             if package != "lara":
                 covered = any(

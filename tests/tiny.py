@@ -51,12 +51,14 @@ def tiny_policy(*, blocks: int = 4, views: int = 1, horizon: int = HORIZON, draw
 def tiny_system(*, draws: int = 1, lam: dict | None = None, **align) -> Lara:
     objective = align.pop("objective", RawCosine)
     return Lara(
-        policy=tiny_policy(draws=draws), lam=tiny_lam(**(lam or {})), align=partial(Alignment, objective=objective, **align)
+        policy=tiny_policy(draws=draws),
+        lam=tiny_lam(**(lam or {})),
+        align=partial(Alignment, objective=objective, **align),
     )
 
 
 def open_gates(module: torch.nn.Module, seed: int = 1) -> None:
-    """Fresh AdaLN gates and heads are zero, which makes every expert the identity; tests of what flows need them open."""
+    """Fresh AdaLN gates and heads are zero, which makes an expert the identity; tests of what flows open them."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in module.parameters():

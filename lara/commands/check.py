@@ -1,6 +1,6 @@
 """Reads a dataset as training would: verifies files, lengths and numbers, builds the frame cache, computes statistics.
 
-  lara check experiment=demo_lara data.root=data/two
+lara check experiment=demo_lara data.root=data/two
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def main(overrides: Sequence[str]) -> int:
     data = build_data(with_embodiment(config))
     data.prepare()
     card = data.card()
-    print(f"{config['data']['root']}: {len(data)} training samples of {card.robot.name}, {len(card.instructions)} instructions")
-    for text in card.instructions:
+    root, instructions = config["data"]["root"], card.instructions
+    print(f"{root}: {len(data)} training samples of {card.robot.name}, {len(instructions)} instructions")
+    for text in instructions:
         print(f"  {text}")
     return 0

@@ -1,6 +1,6 @@
 """Runs scripted experts and records what they do. Interrupt it whenever you like; the same command goes on.
 
-  lara collect benchmark=metaworld 'tasks=[drawer-open-v3,door-lock-v3]' episodes=30 output=data/two
+lara collect benchmark=metaworld 'tasks=[drawer-open-v3,door-lock-v3]' episodes=30 output=data/two
 """
 
 from __future__ import annotations

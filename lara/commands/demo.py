@@ -1,6 +1,6 @@
-"""Collects demonstrations in a real simulator, trains a latent action model, then a policy without it (DiT-only) and one
-with it (LARA) from the same seed and data, and rolls both out on goals that neither has seen, beside two controls: a
-policy without a camera, and one that is told the wrong thing. Ends with report.html and summary.json.
+"""Collects demonstrations in a real simulator, trains a latent action model, then a policy without it (DiT-only) and
+one with it (LARA) from the same seed and data, and rolls both out on goals that neither has seen, beside two controls:
+a policy without a camera, and one that is told the wrong thing. Ends with report.html and summary.json.
 
 Interrupt it whenever you like; the same command goes on.
 """
@@ -25,6 +25,7 @@ def main(overrides: Sequence[str]) -> int:
     summary = write_report(output, config, steps, runner.done)
     print()
     for name, row in summary["policies"].items():
-        print(f"{name:18} {100 * row['success_rate']:5.1f} %  [{100 * row['low']:.1f}, {100 * row['high']:.1f}]  n = {row['episodes']}")
+        rate, low, high = (100 * row[k] for k in ("success_rate", "low", "high"))
+        print(f"{name:18} {rate:5.1f} %  [{low:.1f}, {high:.1f}]  n = {row['episodes']}")
     print(f"\nopen {output / 'report.html'}")
     return 0

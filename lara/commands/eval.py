@@ -1,8 +1,8 @@
 """Rolls a policy out on a fixed list of episodes. Interrupt it whenever you like; the same command goes on.
 
-  lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
-  lara eval client=expert output=outputs/eval_expert
-  lara eval protocol=mt50_alam client.checkpoint=outputs/my_run output=outputs/eval_mt50
+lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
+lara eval client=expert output=outputs/eval_expert
+lara eval protocol=mt50_alam client.checkpoint=outputs/my_run output=outputs/eval_mt50
 """
 
 from __future__ import annotations

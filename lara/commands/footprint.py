@@ -89,7 +89,7 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
     cameras, lam_cameras = len(data["cameras"]), len(data["lam_cameras"])
     horizon, action, state = data["horizon"], data["action_dim_max"], data["state_dim_max"]
     size, lam_size = data["image_size"], data["lam_image_size"]
-    meta = {"device": "meta"}
+    meta: dict[str, Any] = {"device": "meta"}
     return Batch(
         observation=Observation(
             images_BVCHW=torch.zeros(n, cameras, 3, size, size, dtype=torch.uint8),
@@ -100,7 +100,9 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
         ),
         actions_BHA=torch.zeros(n, horizon, action, **meta),
         action_mask_BHA=torch.ones(n, horizon, action, dtype=torch.bool, **meta),
-        frames_BFVCHW=torch.zeros(n, 2 if lam_cameras else 0, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta),
+        frames_BFVCHW=torch.zeros(
+            n, 2 if lam_cameras else 0, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta
+        ),
         frame_mask_BF=torch.ones(n, 2 if lam_cameras else 0, dtype=torch.bool, **meta),
         index_B=torch.zeros(n, dtype=torch.long, **meta),
     )

@@ -1,7 +1,7 @@
-"""Builds the configuration without its weights (torch's meta device) and prints what it is: the resolved configuration,
+"""Builds the configuration without its weights (on torch's meta device) and prints what it is: resolved configuration,
 parts with parameter counts and what learns, shapes, the tapped block, memory and FLOPs of one step. Nothing is
-downloaded, allocated or run; a 3-billion-parameter policy is described on a laptop. FLOPs are counted (a multiply-add is
-2) over a traced forward and backward pass, memory is added up from parameters, gradients, optimiser state and the
+downloaded, allocated or run; a 3-billion-parameter policy is described on a laptop. FLOPs are counted (a multiply-add
+is 2) over a traced forward and backward pass, memory is added up from parameters, gradients, optimiser state and the
 tensors that the trace kept for the backward pass.
 
   lara show experiment=lara_pretrain policy.backbone.path=VLM
@@ -45,7 +45,9 @@ def describe(config: dict[str, Any]) -> str:
     m = measure(config)
     total = sum(row.parameters for row in m.parts)
     learning = sum(row.learning for row in m.parts)
-    rows = [[r.name, r.kind, f"{r.parameters:,}", f"{r.learning:,}", "learns" if r.learning else "frozen"] for r in m.parts]
+    rows = [
+        [r.name, r.kind, f"{r.parameters:,}", f"{r.learning:,}", "learns" if r.learning else "frozen"] for r in m.parts
+    ]
     rows.append(["all", "", f"{total:,}", f"{learning:,}", ""])
     memory = [[name, f"{size / 2**30:.3f}"] for name, size in m.memory.items()]
     memory.append(["sum", f"{sum(m.memory.values()) / 2**30:.3f}"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from lara.data.images import Fit
 from lara.data.normalize import Mode, Normalizer, Statistics
 from lara.data.robot import RobotCard
 from lara.errors import DataError
@@ -37,7 +38,7 @@ class DataCard:
     fps: float
     cameras: tuple[str, ...]
     image_size: int
-    image_fit: str
+    image_fit: Fit
     lam_cameras: tuple[str, ...]
     lam_image_size: int
     action_dim_max: int

@@ -41,7 +41,9 @@ def draw(panels: Sequence[Panel], *, columns: int = 3) -> str:
     except ImportError as error:
         raise missing_extra("matplotlib", "report", "The report's curves") from error
     rows = -(-len(panels) // columns)
-    plt.rcParams.update({"font.family": "sans-serif", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update(
+        {"font.family": "sans-serif", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+    )
     figure, axes = plt.subplots(rows, columns, figsize=(4.1 * columns, 2.7 * rows), squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=False):
         for label, (run, key, colour, style) in panel.lines.items():

@@ -14,7 +14,8 @@ body { margin: 0; font: 16px/1.55 system-ui, sans-serif; color: var(--ink); back
 main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 64px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 8px 0 4px; } h2 { font-size: 21px; margin: 40px 0 8px; }
 p { max-width: 76ch; } .soft { color: var(--soft); font-size: 14px; }
-section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 4px 24px 20px; margin-top: 20px; }
+section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px;
+  padding: 4px 24px 20px; margin-top: 20px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 15px; }
 th, td { text-align: left; padding: 7px 12px 7px 0; border-bottom: 1px solid var(--line); vertical-align: middle; }
 th { color: var(--soft); font-weight: 600; font-size: 13px; } tr:last-child td { border-bottom: 0; }
@@ -23,9 +24,11 @@ td.num, th.num { text-align: right; } code { font: 13px/1.5 ui-monospace, monosp
 .bar b { position: absolute; inset: 0 auto 0 0; border-radius: 4px; background: var(--c); }
 .bar i { position: absolute; top: 8px; height: 2px; background: var(--ink); }
 .row { display: flex; flex-wrap: wrap; gap: 16px; } .row > figure { flex: 1 1 220px; }
-figure { margin: 8px 0; } figcaption { font-size: 13px; color: var(--soft); } video, img, svg { max-width: 100%; height: auto; display: block; border-radius: 6px; }
+figure { margin: 8px 0; } figcaption { font-size: 13px; color: var(--soft); }
+video, img, svg { max-width: 100%; height: auto; display: block; border-radius: 6px; }
 video { width: 100%; background: #000; } .pixel { image-rendering: pixelated; width: 100%; }
-.big { display: flex; gap: 32px; flex-wrap: wrap; margin: 12px 0; } .big div { min-width: 130px; } .big strong { display: block; font-size: 32px; line-height: 1.1; }
+.big { display: flex; gap: 32px; flex-wrap: wrap; margin: 12px 0; } .big div { min-width: 130px; }
+.big strong { display: block; font-size: 32px; line-height: 1.1; }
 """
 
 
@@ -88,4 +91,6 @@ def row(figures: Sequence[str]) -> str:
 
 def numbers(items: Sequence[tuple[str, str]]) -> str:
     """Large figures with a label under each."""
-    return '<div class="big">' + "".join(f"<div><strong>{v}</strong>{html.escape(k)}</div>" for k, v in items) + "</div>"
+    return (
+        '<div class="big">' + "".join(f"<div><strong>{v}</strong>{html.escape(k)}</div>" for k, v in items) + "</div>"
+    )

@@ -63,7 +63,9 @@ def summarise(
     health = {key: _last(output / "demo_lara", f"{key}") for key in HEALTH}
     return {
         "policies": policies,
-        "lara_against_dit_only": {k: paired[k] for k in ("difference", "difference_low", "difference_high", "p_exact", "verdict")},
+        "lara_against_dit_only": {
+            k: paired[k] for k in ("difference", "difference_low", "difference_high", "p_exact", "verdict")
+        },
         "lam": {
             "psnr": lam.psnr,
             "psnr_copy": lam.psnr_copy,
@@ -99,7 +101,7 @@ def _page(
         [
             "<h1>A latent action model and a policy, trained together, then acting</h1>",
             paragraph(
-                f"{config['demonstrations']} demonstrations of each of {len(tasks)} Meta-World tasks were collected from "
+                f"{config['demonstrations']} demonstrations of each of {len(tasks)} Meta-World tasks came from "
                 "scripted experts that are pushed around. A latent action model (LAM) learned from frame pairs what "
                 f"changed. Two policies learned from the same data and seed for {config['steps']} steps: DiT-only, and "
                 "LARA, whose hidden state is aligned with the LAM's latent while both learn. Each was then rolled out "
@@ -168,8 +170,20 @@ def _videos(output: Path, tasks: list[str]) -> str:
 
 def _latents(output: Path, lam: LamReport, first: LamReport) -> str:
     rows = [
-        ["after stage 1 (LAM alone)", f"{first.psnr:.2f} dB", f"{first.psnr - first.psnr_copy:+.2f} dB", f"{first.perplexity:.1f}", f"{first.used} / {first.codes}"],
-        ["after joint training (LARA)", f"{lam.psnr:.2f} dB", f"{lam.psnr - lam.psnr_copy:+.2f} dB", f"{lam.perplexity:.1f}", f"{lam.used} / {lam.codes}"],
+        [
+            "after stage 1 (LAM alone)",
+            f"{first.psnr:.2f} dB",
+            f"{first.psnr - first.psnr_copy:+.2f} dB",
+            f"{first.perplexity:.1f}",
+            f"{first.used} / {first.codes}",
+        ],
+        [
+            "after joint training (LARA)",
+            f"{lam.psnr:.2f} dB",
+            f"{lam.psnr - lam.psnr_copy:+.2f} dB",
+            f"{lam.perplexity:.1f}",
+            f"{lam.used} / {lam.codes}",
+        ],
     ]
     return section(
         "What the latent action model sees",
@@ -179,7 +193,11 @@ def _latents(output: Path, lam: LamReport, first: LamReport) -> str:
             "quantised latent; the true change; the predicted change (grey = none).",
             pixels=True,
         ),
-        table(["", "prediction (PSNR)", "against copying the frame", "codebook perplexity", "codes used"], rows, numbers=range(1, 5)),
+        table(
+            ["", "prediction (PSNR)", "against copying the frame", "codebook perplexity", "codes used"],
+            rows,
+            numbers=range(1, 5),
+        ),
         paragraph(f"Over {lam.pairs} frame pairs of held-out episodes.", soft=True),
     )
 
@@ -190,19 +208,38 @@ def _training(output: Path) -> str:
     panels = [
         Panel(
             title="action loss, training",
-            lines={"LARA": (lara, "action", o, "-"), "DiT-only": (dit, "action", b, "-"), "no camera": (blind, "action", g, "-")},
+            lines={
+                "LARA": (lara, "action", o, "-"),
+                "DiT-only": (dit, "action", b, "-"),
+                "no camera": (blind, "action", g, "-"),
+            },
             log=True,
         ),
         Panel(
             title="action loss, held-out episodes",
-            lines={"LARA": (lara, "validation/action", o, "-"), "DiT-only": (dit, "validation/action", b, "-"), "no camera": (blind, "validation/action", g, "-")},
+            lines={
+                "LARA": (lara, "validation/action", o, "-"),
+                "DiT-only": (dit, "validation/action", b, "-"),
+                "no camera": (blind, "validation/action", g, "-"),
+            },
         ),
-        Panel(title="LAM reconstruction loss", lines={"stage 1": (lam, "lam.reconstruction", g, "-"), "joint": (lara, "lam.reconstruction", o, "-")}, log=True),
+        Panel(
+            title="LAM reconstruction loss",
+            lines={"stage 1": (lam, "lam.reconstruction", g, "-"), "joint": (lara, "lam.reconstruction", o, "-")},
+            log=True,
+        ),
         Panel(
             title="LAM prediction, PSNR in dB",
-            lines={"stage 1": (lam, "lam.psnr", g, "-"), "joint": (lara, "lam.psnr", o, "-"), "copying the frame": (lam, "lam.psnr_copy", "#1d2330", ":")},
+            lines={
+                "stage 1": (lam, "lam.psnr", g, "-"),
+                "joint": (lara, "lam.psnr", o, "-"),
+                "copying the frame": (lam, "lam.psnr_copy", "#1d2330", ":"),
+            },
         ),
-        Panel(title="codebook perplexity (batch)", lines={"stage 1": (lam, "lam.perplexity", g, "-"), "joint": (lara, "lam.perplexity", o, "-")}),
+        Panel(
+            title="codebook perplexity (batch)",
+            lines={"stage 1": (lam, "lam.perplexity", g, "-"), "joint": (lara, "lam.perplexity", o, "-")},
+        ),
         Panel(
             title="alignment: cosine and its health",
             lines={
@@ -221,8 +258,8 @@ def _alignment(summary: dict[str, Any]) -> str:
     return section(
         "Is the alignment real?",
         paragraph(
-            "A cosine near 1 proves nothing by itself: both sides may have agreed on one common direction. It is a real "
-            "alignment as far as the centred cosine and the retrieval are high while different samples' latents differ."
+            "A cosine near 1 proves nothing by itself: both sides may have agreed on one common direction. It is real "
+            "as far as the centred cosine and the retrieval are high while different samples' latents differ."
         ),
         table(["figure", "meaning", "end of training"], rows, numbers=[2]),
     )
@@ -235,8 +272,8 @@ def _what_ran(plan: Plan, done: dict[str, dict], summary: dict[str, Any]) -> str
         "What was run",
         table(["command", "took"], rows, numbers=[1]),
         paragraph(
-            f"{machine['cores']} cores ({html.escape(machine['processor'])}), Python {machine['python']}. The trainings ran "
-            "two side by side, one thread each. All numbers of this page are also in summary.json.",
+            f"{machine['cores']} cores ({html.escape(machine['processor'])}), Python {machine['python']}. Trainings "
+            "ran two side by side, one thread each. All numbers of this page are also in summary.json.",
             soft=True,
         ),
     )

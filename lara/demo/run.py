@@ -33,7 +33,14 @@ def plan(config: dict[str, Any]) -> Plan:
     data, seed = f"{out}/data", f"seed={config['seed']}"
 
     def train(experiment: str, *more: str) -> Step:
-        arguments = ("train", f"experiment={experiment}", f"data.root={data}", f"output={out}/{experiment}", seed, *more)
+        arguments = (
+            "train",
+            f"experiment={experiment}",
+            f"data.root={data}",
+            f"output={out}/{experiment}",
+            seed,
+            *more,
+        )
         return Step(name=experiment, arguments=arguments)
 
     def roll_out(name: str, run: str, *more: str) -> Step:

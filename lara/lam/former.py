@@ -1,6 +1,6 @@
 """The M-Former: learned queries read what changed between two encoded frames (LARA 003 section A.1; Moto-GPT).
 
-    sequence = [ Q queries | P patches of frame i | SEP | P patches of frame j ]  -> self-attention -> the Q queries
+sequence = [ Q queries | P patches of frame i | SEP | P patches of frame j ]  -> self-attention -> the Q queries
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ class MFormer(nn.Module):
         self.trunk = Trunk(width=width, heads=heads, layers=layers)
         self.down = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, dim))
 
-    def forward(
-        self, now_BPE: Float[Tensor, "B P E"], future_BPE: Float[Tensor, "B P E"]
-    ) -> Float[Tensor, "B Q D"]:
+    def forward(self, now_BPE: Float[Tensor, "B P E"], future_BPE: Float[Tensor, "B P E"]) -> Float[Tensor, "B Q D"]:
         n = now_BPE.shape[0]
         x = torch.cat(
             [

@@ -7,6 +7,7 @@ The same pair always gives the same z: no dropout, no patch shuffling, no noise 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,23 +31,21 @@ class LatentActionModel(nn.Module):
     def __init__(
         self,
         *,
-        encoder: nn.Module,
-        former: Any,
-        space: nn.Module,
-        decoder: Any,
+        encoder: Any,
+        former: Callable[..., nn.Module],
+        space: Any,
+        decoder: Callable[..., nn.Module],
         queries: int = 8,
         perceptual: nn.Module | None = None,
         features: bool = False,
     ) -> None:
         super().__init__()
         self.queries = queries
-        self.encoder = encoder
-        self.space = space
-        self.former = former(
-            tokens=encoder.tokens, context_width=encoder.width, queries=queries, dim=space.dim
-        )
-        self.decoder = decoder(queries=queries, dim=space.dim)
-        self.perceptual = perceptual
+        self.encoder: Any = encoder
+        self.space: Any = space
+        self.former: Any = former(tokens=encoder.tokens, context_width=encoder.width, queries=queries, dim=space.dim)
+        self.decoder: Any = decoder(queries=queries, dim=space.dim)
+        self.perceptual: Any = perceptual
         self.features = features
 
     @property
@@ -79,9 +78,7 @@ class LatentActionModel(nn.Module):
         """Frames at t and t + H -> what changed."""
         return self.latent(self.encode_frames(frames_BFCHW))
 
-    def decode(
-        self, now: UInt8[Tensor, "B C h w"], z_BQD: Float[Tensor, "B Q D"]
-    ) -> Float[Tensor, "B C h w"]:
+    def decode(self, now: UInt8[Tensor, "B C h w"], z_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B C h w"]:
         """The predicted future frame, in the decoder's normalised pixels; z as it comes out of the bottleneck."""
         return self.decoder(now, z_BQD)
 

@@ -1,4 +1,4 @@
-"""The contract of a latent space: where a latent action lives, and what it must pass through on its way to a decoder."""
+"""The contract of a latent space: where a latent action lives, and what it passes through on its way to a decoder."""
 
 from __future__ import annotations
 

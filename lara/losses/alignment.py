@@ -37,6 +37,10 @@ class RawCosine(nn.Module):
 class CentredCosine(nn.Module):
     """mean of 1 - cos(z - mean z, p - mean p), with running means that carry no gradient."""
 
+    mean_z: Tensor
+    mean_p: Tensor
+    seen: Tensor
+
     def __init__(self, *, dim: int, momentum: float = 0.95) -> None:
         super().__init__()
         self.momentum = momentum
@@ -82,9 +86,7 @@ class InfoNCE(nn.Module):
         return masked_mean(0.5 * (forward + backward), mask_B)
 
 
-def variance_floor(
-    z_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"], *, floor: float
-) -> Float[Tensor, ""]:
+def variance_floor(z_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"], *, floor: float) -> Float[Tensor, ""]:
     """mean over dims of max(0, floor - std of that dim over the batch): 0 once every dim varies enough."""
     z = z_BD.float() * mask_B[:, None]
     n = mask_B.sum().clamp(min=2)

@@ -66,4 +66,3 @@ class Perceptual(nn.Module):
         # LPIPS wants [-1, 1]; converting here keeps one range at the border
         distance = self.lpips(2.0 * prediction.clamp(0, 1) - 1.0, 2.0 * target - 1.0)
         return masked_mean(distance.flatten(), mask_B)
-

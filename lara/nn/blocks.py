@@ -40,9 +40,10 @@ class DiTBlock(nn.Module):
         self.attention = Attention(width, heads, context_width)
         self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
         self.mlp = MLP(width, int(width * mlp_ratio))
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        nn.init.zeros_(self.modulation[1].weight)
-        nn.init.zeros_(self.modulation[1].bias)
+        shut = nn.Linear(width, 6 * width)
+        nn.init.zeros_(shut.weight)
+        nn.init.zeros_(shut.bias)
+        self.modulation = nn.Sequential(nn.SiLU(), shut)
 
     def forward(
         self,

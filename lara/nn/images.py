@@ -11,6 +11,9 @@ class PixelNormalizer(nn.Module):
     """uint8 [0, 255] -> (x / 255 - mean) / std per channel, in the dtype asked for. Part of the model, so the same in
     every stage and stored with its weights (two pixel ranges in two stages is a bug this shape cannot have)."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: tuple[float, ...] = (0.5, 0.5, 0.5), std: tuple[float, ...] = (0.5, 0.5, 0.5)) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))

@@ -25,7 +25,10 @@ STATE_TOKENS = 1
 
 
 def tapped_state(depth: int, blocks: int) -> str:
-    """The name of the state a depth means: -2 = after block L-2 of L, 0 = after the last, post-norm, k = after block k."""
+    """The name of the state a depth means: -2 is after block L-2 of L, 0 after the last (post-norm), k after k.
+
+    Raises ConfigError for a depth that names no block.
+    """
     if depth == 0:
         return "norm_out"
     block = blocks + depth if depth < 0 else depth
@@ -64,10 +67,11 @@ class FlowExpert(nn.Module):
             DiTBlock(width, heads, context_width if k % 2 == 0 else None, mlp_ratio) for k in range(blocks)
         )
         self.norm_out = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation_out = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        shut = nn.Linear(width, 2 * width)
+        self.modulation_out = nn.Sequential(nn.SiLU(), shut)
         self.decode_action = EmbodimentMLP(slots, width, width, action_dim)
-        nn.init.zeros_(self.modulation_out[1].weight)
-        nn.init.zeros_(self.modulation_out[1].bias)
+        nn.init.zeros_(shut.weight)
+        nn.init.zeros_(shut.bias)
         nn.init.zeros_(self.decode_action.down.weight)
 
     def forward(

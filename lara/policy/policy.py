@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.ops.flow import euler, path, sample_tau
+from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbone import Tokens
+from lara.policy.expert import FlowExpert
 from lara.types import ActionChunk, Observation
 
 
@@ -35,9 +37,9 @@ class Policy(nn.Module):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
-        adapter: Callable[..., nn.Module],
-        expert: Callable[..., nn.Module],
+        backbone: Any,
+        adapter: Callable[..., SelfAttentionAdapter],
+        expert: Callable[..., FlowExpert],
         draws: int = 1,
         tau_alpha: float = 1.5,
         tau_beta: float = 1.0,
@@ -83,9 +85,7 @@ class Policy(nn.Module):
         return FlowOutput(velocity, sample.velocity, states, tau)
 
     @torch.no_grad()
-    def act(
-        self, observation: Observation, *, steps: int, generator: torch.Generator | None = None
-    ) -> ActionChunk:
+    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
         """Integrates the velocity field from noise in `steps` Euler steps (003, Eq. 2)."""
         tokens = self.tokens(observation)
         shape = (len(observation), self.expert.horizon, self.expert.action_dim)
@@ -95,9 +95,7 @@ class Policy(nn.Module):
         steps_valid = torch.ones(shape[:2], dtype=torch.bool, device=device)
 
         def velocity(x_BHA: Tensor, tau_B: Tensor) -> Tensor:
-            out, _ = self.expert(
-                x_BHA, observation.state_BS, tau_B, tokens, observation.embodiment_B, steps_valid
-            )
+            out, _ = self.expert(x_BHA, observation.state_BS, tau_B, tokens, observation.embodiment_B, steps_valid)
             return out * observation.action_dims_BA[:, None]
 
         return ActionChunk(actions_BHA=euler(velocity, noise, steps=steps))

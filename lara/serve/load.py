@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from lara.build import build
 from lara.errors import CheckpointError
@@ -13,7 +12,7 @@ from lara.train.checkpoint import Checkpoint, read_checkpoint
 SIDES = ("policy", "lam", "align")
 
 
-def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True) -> tuple[nn.Module, Checkpoint]:
+def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True) -> tuple[Any, Checkpoint]:
     """The system that a checkpoint's own config describes, in eval mode, and the checkpoint.
 
     checkpoint: a run folder (its latest is taken) or one checkpoint folder. sides: which of policy, lam and align to

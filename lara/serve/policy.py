@@ -78,7 +78,9 @@ class TrainedPolicy:
         if missing:
             raise SpecError(f"the policy needs the cameras {list(card.cameras)}; the observation lacks {missing}")
         size = card.image_size
-        images = [resize_area(np.asarray(observation["images"][c])[None], size, fit=card.image_fit) for c in card.cameras]
+        images = [
+            resize_area(np.asarray(observation["images"][c])[None], size, fit=card.image_fit) for c in card.cameras
+        ]
         stacked = np.stack(images, axis=1) if images else np.zeros((1, 0, size, size, 3), np.uint8)
         state = np.zeros((1, card.state_dim_max), np.float32)
         real = np.asarray(observation["state"], np.float32)

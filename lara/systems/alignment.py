@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,7 +57,9 @@ class Alignment(nn.Module):
     ) -> None:
         super().__init__()
         if pool not in ("concat", "mean") or stop_gradient not in ("none", "lam", "policy"):
-            raise ConfigError(f"align.pool is concat|mean and align.stop_gradient none|lam|policy; got {pool}, {stop_gradient}")
+            raise ConfigError(
+                f"align.pool is concat|mean and align.stop_gradient none|lam|policy; got {pool}, {stop_gradient}"
+            )
         if target not in ("online", "ema"):
             raise ConfigError(f"align.target is online|ema, got {target!r}")
         if not 0.0 < fraction <= 1.0:
@@ -68,7 +70,7 @@ class Alignment(nn.Module):
         self.uses_ema = target == "ema"
         dim = latent_dim if pool == "concat" else latent_dim // queries
         self.projector = _projector(width, dim, projector_layers)
-        self.objective = objective(dim=dim)
+        self.objective: Any = objective(dim=dim)
         self.target: EMATarget | None = None
 
     def watch(self, lam: LatentActionModel) -> None:
@@ -136,7 +138,7 @@ class EMATarget(nn.Module):
         self.decay = decay
         learned = any(p.requires_grad for p in lam.encoder.parameters())
         self.encoder = copy.deepcopy(lam.encoder) if learned else None
-        self.former = copy.deepcopy(lam.former)
+        self.former: Any = copy.deepcopy(lam.former)
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> EMATarget:

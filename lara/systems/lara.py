@@ -18,9 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
@@ -43,12 +42,12 @@ class Lara(nn.Module):
         super().__init__()
         if policy is None and lam is None:
             raise ConfigError("a system needs a policy, a LAM, or both; got neither")
-        if align is not None and (policy is None or lam is None):
-            raise ConfigError("align needs both a policy and a LAM; set system.align=null or build both")
         self.policy = policy
         self.lam = lam
         self.align: Alignment | None = None
         if align is not None:
+            if policy is None or lam is None:
+                raise ConfigError("align needs both a policy and a LAM; set system.align=null or build both")
             expert = policy.expert
             self.align = align(
                 width=expert.width, blocks=len(expert.blocks), latent_dim=lam.latent_dim, queries=lam.queries
@@ -72,8 +71,9 @@ class Lara(nn.Module):
 
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         """The unweighted terms asked for, and metrics under "lam." and "align." names."""
-        computed, metrics = {}, {}
-        aligning = bool(self.align and terms & set(self.align.terms()))
+        computed: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        aligning = self.align is not None and bool(terms & set(self.align.terms()))
         lam_terms = frozenset(t.removeprefix("lam.") for t in terms if t.startswith("lam."))
 
         flow = None
@@ -84,20 +84,14 @@ class Lara(nn.Module):
 
         if self.lam is not None and (lam_terms or aligning):
             part = batch.head(self._lam_samples(len(batch)))
-            if part.frames_BFVCHW.shape[1] != 2 or part.frames_BFVCHW.shape[2] != 1:
-                raise ConfigError(
-                    "the LAM reads 2 frames of 1 camera, got (F, V) = "
-                    f"{tuple(part.frames_BFVCHW.shape[1:3])}; set data.lam_cameras to one camera name"
-                )
-            frames = part.frames_BFVCHW[:, :, 0]
-            real = part.frame_mask_BF.all(dim=1)
+            frames, real = _pairs(part), part.frame_mask_BF.all(dim=1)
             tokens = self.lam.encode_frames(frames)
             latent = self.lam.latent(tokens)
             if lam_terms:
                 lam = self.lam.losses(frames, tokens, latent, real, lam_terms)
                 computed |= {f"lam.{name}": value for name, value in lam.terms.items()}
                 metrics |= {f"lam.{name}": value for name, value in lam.metrics.items()}
-            if aligning:
+            if aligning and self.align is not None and flow is not None:
                 target = self.align.target
                 z = latent.z_BQD if target is None else target.latent(self.lam, frames, tokens)
                 align = self.align.losses(flow, z, batch.action_mask_BHA.any(dim=2), real)
@@ -110,12 +104,12 @@ class Lara(nn.Module):
         return self.losses(batch, terms)
 
     def after_step(self) -> None:
-        if self.align is not None and self.align.target is not None:
+        if self.lam is not None and self.align is not None and self.align.target is not None:
             self.align.target.follow(self.lam)
 
     def after_load(self) -> None:
         """Called once after parts were loaded from another run."""
-        if self.align is not None and self.align.target is not None:
+        if self.lam is not None and self.align is not None and self.align.target is not None:
             self.align.target.restart(self.lam)
 
     @torch.no_grad()
@@ -127,3 +121,13 @@ class Lara(nn.Module):
     def _lam_samples(self, batch_size: int) -> int:
         """In joint training the LAM may see only a share of the batch (the order is random, so the first ones do)."""
         return batch_size if self.align is None else math.ceil(self.align.fraction * batch_size)
+
+
+def _pairs(batch: Batch) -> Tensor:
+    """(B, 2, 3, h, w) uint8: the frames at t and t + H of the LAM's one camera."""
+    frames, cameras = batch.frames_BFVCHW.shape[1:3]
+    if (frames, cameras) != (2, 1):
+        raise ConfigError(
+            f"the LAM reads 2 frames of 1 camera, got {frames} of {cameras}; set data.lam_cameras to one camera name"
+        )
+    return batch.frames_BFVCHW[:, :, 0]

@@ -74,30 +74,30 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved configuration of the run."""
-        return from_json(self.path / "config.json")
+        return self._record("config")
 
     @cached_property
     def card(self) -> dict[str, Any]:
         """The data card, as `TrainingData.card().to_dict()` gave it."""
-        return from_json(self.path / "data.json")
+        return self._record("data")
 
     @cached_property
     def train(self) -> dict[str, Any]:
         """Step, sampler position, schedule, counters."""
-        return from_json(self.path / "train.json")
+        return self._record("train")
 
     @cached_property
     def versions(self) -> dict[str, Any]:
-        return from_json(self.path / "versions.json")
+        return self._record("versions")
 
     @cached_property
     def optimizer_groups(self) -> dict[str, Any]:
-        return from_json(self.path / "optimizer.json")
+        return self._record("optimizer")
 
     @cached_property
     def part_paths(self) -> dict[str, str]:
         """Part name -> module path, the prefix of its tensors' names."""
-        return from_json(self.path / "parts.json")
+        return self._record("parts")
 
     @property
     def step(self) -> int:
@@ -117,6 +117,12 @@ class Checkpoint:
                 raise CheckpointError(f"{self.path}: averages of tensors that the system has not: {unknown[:5]}")
             weights |= averages
         return weights
+
+    def _record(self, which: str) -> dict[str, Any]:
+        record = from_json(self.path / f"{which}.json")
+        if not isinstance(record, dict):
+            raise CheckpointError(f"{self.path / which}.json: expected a JSON object, got {type(record).__name__}")
+        return record
 
     def tensors(self, which: str) -> dict[str, Tensor]:
         """The content of `<which>.safetensors`."""

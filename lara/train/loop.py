@@ -82,7 +82,8 @@ def train(
     Raises ConfigError, CheckpointError, DataError, NonFiniteError; OSError when a checkpoint cannot be written.
     """
     output, config = Path(output), plain_config(config)
-    accelerator = make_accelerator(runtime, skips_terms=stage.skips_terms)
+    as_module(system)
+    accelerator = make_accelerator(runtime, skips_terms=stage.skips_terms(system.terms()))
     device, rank, world, main = (
         accelerator.device,
         accelerator.process_index,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,10 +90,11 @@ class Stage:
         factors = {name: weight.at(step) for name, weight in self.weights.items()}
         return {name: value for name, value in factors.items() if value is not None}
 
-    @property
-    def skips_terms(self) -> bool:
-        """Whether some term is not computed at some step, so that its parameters may stay without a gradient."""
-        return any(w.value is None or w.schedule == "stop" for w in self.weights.values())
+    def skips_terms(self, terms: Iterable[str]) -> bool:
+        """Whether one of these terms is not computed at some step, so that parameters may stay without a gradient."""
+        return any(
+            self.weights[t].value is None or self.weights[t].schedule == "stop" for t in terms if t in self.weights
+        )
 
 
 _WEIGHT_KEYS = {"value", "schedule", "steps"}

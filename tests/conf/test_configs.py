@@ -1,4 +1,4 @@
-"""Every file of conf/ composes; every experiment is built tiny and takes one step that moves exactly what its stage names."""
+"""Every file of conf/ composes; every experiment, built tiny, takes steps that move exactly what its stage names."""
 
 import dataclasses
 
@@ -13,7 +13,12 @@ from tests.tiny import open_gates
 ROOTS = sorted(p.stem for p in config_folder().glob("*.yaml"))
 GIVEN = ["data.root=somewhere", "client.checkpoint=somewhere", "output=somewhere", "policy.backbone.path=somewhere"]
 # values that a config leaves open, by the root that has them
-OPEN = {"train": ["data.root=x", "policy.backbone.path=x"], "eval": ["client.checkpoint=x", "output=x"], "collect": [], "demo": []}
+OPEN = {
+    "train": ["data.root=x", "policy.backbone.path=x"],
+    "eval": ["client.checkpoint=x", "output=x"],
+    "collect": [],
+    "demo": [],
+}
 PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
 
 
@@ -31,7 +36,9 @@ def test_every_choice_composes_in_some_root(group, choice):
     homes = [r for r in ROOTS if f"- {group}: " in (config_folder() / f"{r}.yaml").read_text()]
     assert homes, f"no root uses the group {group}"
     for root in homes:
-        given = [o for o in OPEN[root] if not (choice in ("compact", "expert") and o.split(".")[0] in ("policy", "client"))]
+        given = [
+            o for o in OPEN[root] if not (choice in ("compact", "expert") and o.split(".")[0] in ("policy", "client"))
+        ]
         check_targets(resolved(compose(root, [f"{group}={choice}", *given])), ("lara", "sim_eval"))
 
 
@@ -67,13 +74,19 @@ def shrink(config):
             system["policy"]["adapter"]["heads"] = 2
     if system["lam"]:
         encoder = system["lam"]["encoder"]
-        encoder |= {"image_size": 32, "width": 32} if "patch" in encoder else {
-            "name": "vit_tiny_patch16_224.augreg_in21k", "weights": "random", "image_size": 32
-        }
+        encoder |= (
+            {"image_size": 32, "width": 32}
+            if "patch" in encoder
+            else {"name": "vit_tiny_patch16_224.augreg_in21k", "weights": "random", "image_size": 32}
+        )
         system["lam"]["former"] |= {"width": 32, "heads": 4, "layers": 1}
         system["lam"]["decoder"] |= {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}
         if system["lam"]["perceptual"]:
-            system["lam"]["perceptual"] = {**system["lam"]["perceptual"], "network": "alex", "backbone_weights": "random"}
+            system["lam"]["perceptual"] = {
+                **system["lam"]["perceptual"],
+                "network": "alex",
+                "backbone_weights": "random",
+            }
     return config
 
 
@@ -94,7 +107,8 @@ def batch_for(config, n=3):
         return torch.randn(x.shape) if x.is_floating_point() else torch.zeros(x.shape, dtype=x.dtype)
 
     observation = dataclasses.replace(
-        batch.observation, **{f.name: real(getattr(batch.observation, f.name)) for f in dataclasses.fields(batch.observation)}
+        batch.observation,
+        **{f.name: real(getattr(batch.observation, f.name)) for f in dataclasses.fields(batch.observation)},
     )
     rest = {f.name: real(getattr(batch, f.name)) for f in dataclasses.fields(batch) if f.name != "observation"}
     return dataclasses.replace(batch, observation=observation, **rest)

@@ -65,9 +65,7 @@ def test_residual_decoder_starts_as_a_copy_of_the_current_frame():
 
     from lara.lam.decoders.pixel import PixelDecoder
 
-    lam = tiny_lam(
-        decoder=partial(PixelDecoder, image_size=SIZE, patch=8, width=32, heads=4, layers=1, residual=True)
-    )
+    lam = tiny_lam(decoder=partial(PixelDecoder, image_size=SIZE, patch=8, width=32, heads=4, layers=1, residual=True))
     metrics = _losses(lam).metrics
     torch.testing.assert_close(metrics["psnr"], metrics["psnr_copy"])
 
@@ -102,7 +100,9 @@ def test_local_vit_weights_are_loaded_strictly(tmp_path):
     tensors.pop("cls_token")
     save_file(tensors, tmp_path / "vit.safetensors")
     with pytest.raises(CheckpointError, match=r"1 of \d+ keys missing"):
-        TimmEncoder(name="vit_tiny_patch16_224.augreg_in21k", weights=str(tmp_path / "vit.safetensors"), image_size=SIZE)
+        TimmEncoder(
+            name="vit_tiny_patch16_224.augreg_in21k", weights=str(tmp_path / "vit.safetensors"), image_size=SIZE
+        )
 
 
 def test_feature_term_reaches_the_decoder_but_not_a_frozen_encoder():

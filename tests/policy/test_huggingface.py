@@ -10,6 +10,7 @@ from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.huggingface import HuggingFaceBackbone
 from tests.tiny import tiny_batch
 
+
 def test_tokens_have_the_text_width_and_padding_is_masked(paligemma):
     backbone = HuggingFaceBackbone(path=paligemma)
     observation = tiny_batch(2).observation

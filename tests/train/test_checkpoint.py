@@ -187,6 +187,14 @@ def test_missing_foreign_swapped_and_linked_files_are_refused(sound, tmp_path):
         read_checkpoint(other)
 
 
+def test_a_record_that_is_no_object_is_refused(tmp_path):
+    write(tmp_path, 1)
+    (tmp_path / "checkpoints" / "step-00000001" / "data.json").write_text("[1]")
+    found = checkpoint.Checkpoint(tmp_path / "checkpoints" / "step-00000001")
+    with pytest.raises(CheckpointError, match="expected a JSON object, got list"):
+        _ = found.card
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "sub/x.json", "notes.txt", "pytorch_model.bin"])
 def test_a_manifest_may_not_name_anything_else(sound, tmp_path, name):
     (folder,) = copies(sound, tmp_path, 1)

@@ -58,6 +58,15 @@ def test_terms_of_stage_and_system_must_be_equal(weights, said):
         apply_stage(Toy(), stage(weights=weights))
 
 
+def test_switching_off_a_term_that_does_not_exist_is_harmless():
+    made = stage(weights={**WEIGHTS, "lam": {"size": 1.0, "lpips": None}})
+    apply_stage(Toy(), made)
+    assert made.skips_terms(Toy().terms()) is False
+    assert made.skips_terms(["lam.lpips"]) is True
+    with pytest.raises(ConfigError, match=r"lam\.lpips"):
+        apply_stage(Toy(), stage(weights={**WEIGHTS, "lam": {"size": 1.0, "lpips": 0.0}}))
+
+
 def test_a_stage_that_learns_nothing_is_refused():
     with pytest.raises(ConfigError, match="nothing would be learned"):
         stage(weights={"action": {"value": 1.0, "schedule": "stop", "steps": 3}, "align": None, "lam.size": None})

@@ -56,4 +56,3 @@ class PixelDecoder(nn.Module):
             self.head(x), "b (h w) (c p q) -> b c (h p) (w q)", h=self.side, p=self.patch, q=self.patch, c=3
         )
         return pixels + out if self.residual else out
-

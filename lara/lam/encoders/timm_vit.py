@@ -6,6 +6,8 @@ same pair would give another z each time; it is not used here on purpose.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -26,6 +28,8 @@ class TimmEncoder(nn.Module):
     Mean and std come from the model's own config, in every stage.
     """
 
+    vit: Any
+
     def __init__(self, *, name: str, weights: str, image_size: int | None = None) -> None:
         super().__init__()
         try:
@@ -34,7 +38,7 @@ class TimmEncoder(nn.Module):
             raise missing_extra("timm", "vision", "A frozen ViT encoder") from error
         if not timm.is_model(name.split(".")[0]):
             raise ConfigError(f"timm has no model '{name}'; see timm.list_models('vit*')")
-        extra = {} if image_size is None else {"img_size": image_size}
+        extra: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
         try:
             self.vit = timm.create_model(name, pretrained=weights == "hub" and weights_wanted(), num_classes=0, **extra)
         except (OSError, RuntimeError) as error:
