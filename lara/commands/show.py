@@ -46,7 +46,14 @@ def describe(config: dict[str, Any]) -> str:
     total = sum(row.parameters for row in m.parts)
     learning = sum(row.learning for row in m.parts)
     rows = [
-        [r.name, r.kind, f"{r.parameters:,}", f"{r.learning:,}", "learns" if r.learning else "frozen"] for r in m.parts
+        [
+            r.name,
+            r.kind,
+            f"{r.parameters:,}",
+            f"{r.learning:,}",
+            "learns" if r.learning else "frozen" if r.parameters else "-",
+        ]
+        for r in m.parts
     ]
     rows.append(["all", "", f"{total:,}", f"{learning:,}", ""])
     memory = [[name, f"{size / 2**30:.3f}"] for name, size in m.memory.items()]
@@ -63,6 +70,7 @@ def describe(config: dict[str, Any]) -> str:
             f"alignment taps {m.tap}" if m.tap else "no alignment",
             "",
             plain_table(("memory of one device", "GiB"), memory),
-            f"\nFLOPs per step: {m.flops / 1e12:.4g} TFLOP ({m.flops / m.samples / 1e9:.4g} GFLOP per sample)",
+            f"\nFLOPs per step: {m.flops / 1e12:.4g} TFLOP ({m.flops / m.samples / 1e9:.4g} GFLOP per sample)"
+            + ("; the image-text model in it is estimated as 2 x parameters x tokens" if m.estimated else ""),
         ]
     )

@@ -14,6 +14,7 @@ from vector_quantize_pytorch import VectorQuantize
 
 from lara.latents.space import Bottleneck
 from lara.ops.masks import masked_mean
+from lara.ops.precision import full_precision
 
 
 class VQSpace(nn.Module):
@@ -66,14 +67,22 @@ class VQSpace(nn.Module):
         """
         mask_BQ = mask_B[:, None].expand(z_BQD.shape[:2])
         # quantised in float32: nearest-code search in bf16 picks wrong codes
-        with torch.autocast(z_BQD.device.type, enabled=False):
+        with full_precision(z_BQD):
             z = z_BQD.float()
-            quantised, indices_BQ, _ = self.quantizer(z, mask=mask_BQ)
+            quantised, indices_BQ = self._quantise(z, mask_BQ)
             code = self.lookup(indices_BQ.clamp(min=0))
             terms = {"commitment": masked_mean((z - code.detach()).square(), mask_BQ[..., None])}
             if self.gradient:
                 terms["codebook"] = masked_mean((z.detach() - code).square(), mask_BQ[..., None])
             return Bottleneck(quantised.to(z_BQD.dtype), terms, self._health(indices_BQ, mask_BQ))
+
+    def _quantise(self, z_BQD: Tensor, mask_BQ: Tensor) -> tuple[Tensor, Tensor]:
+        if z_BQD.device.type == "meta":
+            # shapes only (lara show): the library's bookkeeping reads values, which are not there
+            indices_BQ = self.encode(z_BQD)
+            return z_BQD + (self.lookup(indices_BQ) - z_BQD).detach(), indices_BQ
+        quantised, indices_BQ, _ = self.quantizer(z_BQD, mask=mask_BQ)
+        return quantised, indices_BQ
 
     def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
         """Index of the nearest code of each query."""

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 
 import pytest
@@ -14,9 +15,8 @@ import torch
 import lara.train.checkpoint as checkpoint
 import lara.train.safe_files as safe_files
 import lara.train.tensor_files as tensor_files
-from lara.errors import CheckpointError, ConfigError
+from lara.errors import CheckpointError
 from lara.train.checkpoint import load_latest, read_checkpoint, write_checkpoint
-from lara.train.load_parts import load_parts
 from lara.train.tensor_files import load_tensors, save_tensors
 from tests.train.toy import Toy, run
 
@@ -82,7 +82,8 @@ def operations(tmp_path):
     ],
     ids=["kill-before", "kill-after", "kill-torn", "EIO", "ENOSPC"],
 )
-def test_a_failure_at_any_boundary_leaves_the_newest_acknowledged_one(tmp_path, how, when):
+def test_a_failure_at_any_boundary_leaves_the_newest_acknowledged_one(tmp_path, monkeypatch, how, when):
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # thousands of them; their order is another test's subject
     points = operations(tmp_path / "count")
     assert points > 30
     for k in range(1, points + 1):
@@ -107,6 +108,45 @@ def test_a_failure_at_any_boundary_leaves_the_newest_acknowledged_one(tmp_path, 
         left = sorted(p.name for p in (output / "checkpoints").iterdir())
         assert left == ["latest", "step-00000004"]
         shutil.rmtree(output)
+
+
+def test_everything_is_on_the_disk_before_the_name_appears(tmp_path, monkeypatch):
+    """What a power cut needs: files, their folder, the rename, the parent folder; then the same again for `latest`."""
+    events, opened = [], {}
+    real_open, real_rename, real_replace = os.open, os.rename, os.replace
+
+    def remember(path, *rest):
+        descriptor = real_open(path, *rest)
+        opened[descriptor] = os.fspath(path)
+        return descriptor
+
+    def short(path):
+        return re.sub(r"\.tmp-(step-\d+|latest)-\w+", r"tmp-\1", os.path.relpath(path, tmp_path))
+
+    def noted(name, real):
+        def operation(a, b):
+            events.append(f"{name} {short(a)} {short(b)}")
+            real(a, b)
+
+        return operation
+
+    monkeypatch.setattr(os, "open", remember)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(f"sync {short(opened[descriptor])}"))
+    monkeypatch.setattr(os, "rename", noted("rename", real_rename))
+    monkeypatch.setattr(os, "replace", noted("replace", real_replace))
+    path = write(tmp_path, 1)
+    names = [p.name for p in path.iterdir()]
+    renamed = events.index("rename checkpoints/tmp-step-00000001 checkpoints/step-00000001")
+    before, after = events[:renamed], events[renamed + 1 :]
+    assert {f"sync checkpoints/tmp-step-00000001/{name}" for name in names} <= set(before[:-1])
+    assert before[-2:] == ["sync checkpoints/tmp-step-00000001/manifest.json", "sync checkpoints/tmp-step-00000001"]
+    assert before[0] == "sync ."  # the new folder `checkpoints` itself
+    assert after == [
+        "sync checkpoints",
+        "sync checkpoints/tmp-latest",
+        "replace checkpoints/tmp-latest checkpoints/latest",
+        "sync checkpoints",
+    ]
 
 
 def test_the_newest_are_kept_and_never_fewer(tmp_path):
@@ -261,89 +301,6 @@ def test_tied_and_overlapping_tensors_survive(tmp_path):
     (tmp_path / "y.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(CheckpointError, match="safetensors"):
         load_tensors(tmp_path / "y.safetensors")
-
-
-def test_parts_are_loaded_whole_and_only_those(tmp_path):
-    source = Toy(seed=1)
-    run(tmp_path, system=source, steps=2)
-    system = Toy(seed=2)
-    before = {k: v.clone() for k, v in system.state_dict().items()}
-    counts = load_parts(system, {"lam": tmp_path})
-    assert counts == {"lam.encoder": 7, "lam.target": 2}
-    for name, value in system.state_dict().items():
-        origin = source.state_dict() if name.startswith(("encoder.", "target.")) else before
-        assert torch.equal(value, origin[name]), name
-    load_parts(system, {"lam.encoder": tmp_path}, ema=True)
-    assert torch.equal(system.encoder.code, read_checkpoint(tmp_path).tensors("ema")["encoder.code"])
-
-
-class Elsewhere(Toy):
-    """The same parts, at another place in the module tree; one hook after loading."""
-
-    def __init__(self):
-        super().__init__(seed=5)
-        self.box = torch.nn.ModuleDict({"inner": self.encoder})
-        del self._modules["encoder"]
-        self.loaded = 0
-
-    @property
-    def encoder_(self):
-        return self.box["inner"]
-
-    def parts(self):
-        return {
-            "vision.backbone": self.backbone,
-            "lam.encoder": self.encoder_,
-            "lam.target": self.target,
-            "policy.expert": self.expert,
-        }
-
-    def after_load(self):
-        self.loaded += 1
-
-
-def test_a_part_is_found_by_its_name_wherever_it_sits(tmp_path):
-    source = Toy(seed=1)
-    run(tmp_path, system=source, steps=2)
-    system = Elsewhere()
-    load_parts(system, {"lam": tmp_path, "policy": tmp_path})
-    assert torch.equal(system.encoder_.linear.weight, source.encoder.linear.weight)
-    assert system.loaded == 1
-    load_parts(system, {})
-    assert system.loaded == 1
-
-
-def test_a_part_that_does_not_fit_changes_nothing(tmp_path):
-    run(tmp_path, steps=2)
-    system = Toy(seed=2)
-    system.encoder.linear = torch.nn.Linear(6, 5)
-    system.encoder.extra = torch.nn.Linear(2, 2)
-    before = {k: v.clone() for k, v in system.state_dict().items()}
-    with pytest.raises(
-        CheckpointError, match=r"lam\.encoder: 5 of 9 tensors; 2 missing \(extra\.bias.*2 of another shape"
-    ):
-        load_parts(system, {"policy": tmp_path, "lam": tmp_path})
-    assert all(torch.equal(v, before[k]) for k, v in system.state_dict().items())
-    with pytest.raises(ConfigError, match=r"stage\.load names 'lan'"):
-        load_parts(system, {"lan": tmp_path})
-    with pytest.raises(ConfigError, match="twice"):
-        load_parts(Toy(), {"lam": tmp_path, "lam.encoder": tmp_path})
-
-
-def test_a_stage_starts_from_another_stage(tmp_path):
-    first = Toy(seed=1)
-    run(tmp_path / "one", system=first, steps=2, learn=("lam",))
-    second = Toy(seed=2)
-    run(
-        tmp_path / "two",
-        system=second,
-        steps=2,
-        learn=("policy",),
-        load={"lam.encoder": str(tmp_path / "one"), "policy": None},
-    )
-    encoder = {k: v for k, v in second.state_dict().items() if k.startswith("encoder.")}
-    assert all(torch.equal(v, first.state_dict()[k]) for k, v in encoder.items())
-    assert len(encoder) == 7
 
 
 def test_json_of_the_checkpoint_is_exact(tmp_path):

@@ -72,6 +72,10 @@ class HuggingFaceBackbone(nn.Module):
 
     def forward(self, observation: Observation) -> Tokens:
         inputs = self.process(observation).to(observation.state_BS.device)
+        if observation.state_BS.device.type == "meta":
+            # described, not run (lara show): these models ask for values that a meta tensor does not have
+            tokens = torch.zeros(*inputs["input_ids"].shape, self.width, device="meta")
+            return Tokens(tokens, torch.ones_like(inputs["attention_mask"], dtype=torch.bool))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             out = self.model(**inputs, output_hidden_states=True, use_cache=False)
         return Tokens(out.hidden_states[self.layer].to(observation.state_BS.dtype), inputs["attention_mask"].bool())
