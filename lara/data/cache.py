@@ -92,6 +92,16 @@ def open_or_build(
     return FrameCache.open(target, key=key, count=count, size=size)
 
 
+def is_built(source: LeRobotSource, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None) -> bool:
+    """Whether `open_or_build` would only open. The key holds the sha256 of the camera's files: a finished cache says
+    that every frame of exactly these files was decoded once, so they need not be looked at again."""
+    folder = source.root / ".lara-cache" if folder is None else Path(folder)
+    if not folder.is_dir():
+        return False
+    key = cache_key(source, camera, size, fit=fit, folder=folder)
+    return (folder / f"{camera}-{size}-{key[:16]}").exists()
+
+
 def cache_key(source: LeRobotSource, camera: str, size: int, *, fit: Fit, folder: Path) -> str:
     """sha256 over the camera's files, the episodes' places in them, the size and the resize method.
 

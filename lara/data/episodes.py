@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lara.data.augment import random_shifts, shift
-from lara.data.cache import open_or_build
+from lara.data.cache import is_built, open_or_build
 from lara.data.card import DataCard
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
@@ -129,7 +129,10 @@ class EpisodeData:
         """
         if self._ready:
             return
-        validate(self.source, decode=False)
+        wanted = {(c, self.image_size) for c in self.cameras} | {(c, self.lam_image_size) for c in self.lam_cameras}
+        cached, folder, workers = self._cache
+        ready = {w for w in wanted if cached and is_built(self.source, *w, fit=self.image_fit, folder=folder)}
+        validate(self.source, decode=False, cameras=sorted({camera for camera, _ in wanted - ready}))
         self._numbers = numbers = Numbers.of(self.source)
         count = len(self.source)
         self.training_episodes, self.validation_episodes = split_episodes(
@@ -143,8 +146,6 @@ class EpisodeData:
         self.statistics = self._statistics(numbers)
         self._normalize_action = Normalizer(self.statistics["action"], self._modes[0])
         self._normalize_state = Normalizer(self.statistics["state"], self._modes[1])
-        wanted = {(c, self.image_size) for c in self.cameras} | {(c, self.lam_image_size) for c in self.lam_cameras}
-        cached, folder, workers = self._cache
         caches = {
             (camera, size): open_or_build(self.source, camera, size, fit=self.image_fit, folder=folder, workers=workers)
             for camera, size in (sorted(wanted) if cached else ())

@@ -258,7 +258,18 @@ def test_max_episodes_per_task_leaves_validation_alone(made):
 
 def test_prepare_validates_before_anything_else(tmp_path):
     worlds.write(tmp_path / "set")
-    video = next((tmp_path / "set").rglob("*.mp4"))
+    video = next(p for p in (tmp_path / "set").rglob("*.mp4") if "top" in str(p))
+    video.write_bytes(video.read_bytes()[:-50])
+    with pytest.raises(DataError, match=video.name):
+        data((tmp_path / "set", None)).prepare()
+    # what nobody asks for is not opened, and a finished cache of exactly these files needs no second look
+    data((tmp_path / "set", None), cameras=[], lam_cameras=[]).prepare()
+
+
+def test_a_video_that_changes_after_it_was_cached_is_looked_at_again(tmp_path):
+    worlds.write(tmp_path / "set")
+    data((tmp_path / "set", None)).prepare()
+    video = next(p for p in (tmp_path / "set").rglob("*.mp4") if "top" in str(p))
     video.write_bytes(video.read_bytes()[:-50])
     with pytest.raises(DataError, match=video.name):
         data((tmp_path / "set", None)).prepare()

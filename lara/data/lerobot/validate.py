@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,25 @@ from lara.errors import DataError
 _CHUNK = 256  # frames decoded at once
 
 
-def validate(source: LeRobotSource, *, decode: bool) -> None:
+def validate(source: LeRobotSource, *, decode: bool, cameras: Collection[str] | None = None) -> None:
     """Raises DataError naming file, episode and frame at the first fault:
 
     a missing or unreadable file; a table or video with fewer or more frames than its episodes; an episode whose
     frames lie outside its video or inside another episode's; a number that is not finite in state or actions; a task
     index without a task, or another task than the episode table says; timestamps that do not rise by 1 / fps;
     bookkeeping columns that contradict the episode table. decode=True also decodes every frame of every camera.
+    cameras: those whose videos are looked at; all when not given. Opening a video needs the extra "video".
     """
+    chosen = tuple(source.cameras) if cameras is None else tuple(cameras)
     _validate_tables(source)
-    for camera in source.cameras:
+    for camera in chosen:
         if source.stored[camera] == "video":
             _validate_videos(source, camera)
     bar = tqdm(source.episodes, desc="validate", unit="episode", disable=None)
     for row in bar:
         _validate_numbers(source, row, source.arrays(row.index))
         if decode:
-            for camera in source.cameras:
+            for camera in chosen:
                 for begin in range(0, row.length, _CHUNK):
                     source.frames(row.index, camera, np.arange(begin, min(begin + _CHUNK, row.length)))
 
