@@ -19,11 +19,13 @@ BATCHES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class LamReport:
-    """psnr, psnr_copy: dB over held-out pairs, of the prediction and of copying the current frame. perplexity, codes,
+    """psnr, psnr_copy, psnr_other: dB over held-out pairs, of the prediction, of copying the current frame, and of the
+    prediction with another pair's latent (as good as psnr: the latent says nothing). perplexity, codes,
     used: of the codebook over the same pairs. pairs: how many. sheet: PNG of example rows."""
 
     psnr: float
     psnr_copy: float
+    psnr_other: float
     perplexity: float
     codes: int
     used: int
@@ -39,18 +41,21 @@ def look(run: Path, *, examples: int = 6) -> LamReport:
     config = saved.config
     data = build_data({**config, "inherit": None, "data": {**config["data"], "cameras": []}})
     data.prepare()
-    ours, copies, codes, rows = [], [], [], []
+    ours, copies, others, codes, rows = [], [], [], [], []
     for batch in data.validation_batches(batch_size=64, limit=BATCHES):
         real = batch.frame_mask_BF.all(dim=1)
         frames = batch.frames_BFVCHW[real][:, :, 0]
         latent = lam.encode(frames)
         everything = torch.ones(len(frames), dtype=torch.bool)
         normalizer = lam.decoder.normalizer
-        predicted = normalizer.to_unit(lam.decode(frames[:, 0], lam.space.bottleneck(latent.z_BQD, everything).z))
+        z = lam.space.bottleneck(latent.z_BQD, everything).z
+        predicted = normalizer.to_unit(lam.decode(frames[:, 0], z))
+        swapped = normalizer.to_unit(lam.decode(frames[:, 0], z.roll(1, dims=0)))
         target = frames[:, 1].float() / 255.0
         now = frames[:, 0].float() / 255.0
         ours.append(psnr(predicted, target))
         copies.append(psnr(now, target))
+        others.append(psnr(swapped, target))
         codes.append(lam.space.encode(latent.z_BQD).flatten())
         moved = (target - now).abs().flatten(1).mean(dim=1)
         rows += list(zip(moved.tolist(), now, target, predicted.clamp(0, 1), strict=True))
@@ -62,6 +67,7 @@ def look(run: Path, *, examples: int = 6) -> LamReport:
     return LamReport(
         psnr=torch.cat(ours).mean().item(),
         psnr_copy=torch.cat(copies).mean().item(),
+        psnr_other=torch.cat(others).mean().item(),
         perplexity=torch.exp(-(p * p.clamp(min=1e-12).log()).sum()).item(),
         codes=lam.space.codes,
         used=int((count > 0).sum()),

@@ -23,7 +23,7 @@ td.num, th.num { text-align: right; } code { font: 13px/1.5 ui-monospace, monosp
 .bar { position: relative; height: 18px; min-width: 220px; background: #eef1f5; border-radius: 4px; }
 .bar b { position: absolute; inset: 0 auto 0 0; border-radius: 4px; background: var(--c); }
 .bar i { position: absolute; top: 8px; height: 2px; background: var(--ink); }
-.row { display: flex; flex-wrap: wrap; gap: 16px; } .row > figure { flex: 1 1 220px; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 16px; }
 figure { margin: 8px 0; } figcaption { font-size: 13px; color: var(--soft); }
 video, img, svg { max-width: 100%; height: auto; display: block; border-radius: 6px; }
 video { width: 100%; background: #000; } .pixel { image-rendering: pixelated; width: 100%; }

@@ -17,13 +17,28 @@ class MFormer(nn.Module):
 
     Each frame has its own type embedding (the released code gives both type 0, so that only the slot tells now from
     then). The way down is Linear -> tanh -> Linear, as in the release.
+
+    difference: the second frame is given as its CHANGE, encode(j) - encode(i), patch by patch (an early temporal
+        difference). With an encoder trained from scratch nearly everything in both frames is the same, and queries that
+        first have to find the little that moved learn to ignore both: the decoder then does as well with any other
+        sample's latent. A pretrained encoder needs no such help (False, the paper's form).
     """
 
     def __init__(
-        self, *, tokens: int, context_width: int, queries: int, dim: int, width: int, heads: int, layers: int
+        self,
+        *,
+        tokens: int,
+        context_width: int,
+        queries: int,
+        dim: int,
+        width: int,
+        heads: int,
+        layers: int,
+        difference: bool = False,
     ) -> None:
         super().__init__()
         self.n_queries = queries
+        self.difference = difference
         self.project = nn.Linear(context_width, width)
         self.queries = nn.Parameter(torch.randn(1, queries, width) * 0.02)
         self.separator = nn.Parameter(torch.zeros(1, 1, width))
@@ -34,6 +49,8 @@ class MFormer(nn.Module):
 
     def forward(self, now_BPE: Float[Tensor, "B P E"], future_BPE: Float[Tensor, "B P E"]) -> Float[Tensor, "B Q D"]:
         n = now_BPE.shape[0]
+        if self.difference:
+            future_BPE = future_BPE - now_BPE
         x = torch.cat(
             [
                 self.queries.expand(n, -1, -1),

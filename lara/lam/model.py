@@ -105,6 +105,8 @@ class LatentActionModel(nn.Module):
                 predicted = self.encoder.forward_unit(normalizer.to_unit(prediction))
                 computed["feature"] = feature_mse(predicted, tokens_BFPE[:, 1], mask_B)
             metrics |= self._quality(normalizer, prediction, target, frames_BFCHW[:, 0], mask_B)
+            if not self.training:
+                metrics |= self._with_another_latent(normalizer, bottleneck.z, target, frames_BFCHW[:, 0], mask_B)
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
 
     @torch.no_grad()
@@ -115,3 +117,12 @@ class LatentActionModel(nn.Module):
         ours = (psnr(normalizer.to_unit(prediction.float()), target) * mask_B).sum() / n
         copy = (psnr(now.float() / 255.0, target) * mask_B).sum() / n
         return {"psnr": ours, "psnr_copy": copy}
+
+    @torch.no_grad()
+    def _with_another_latent(self, normalizer, z_BQD, target, now, mask_B) -> dict[str, Tensor]:
+        """PSNR when every sample is decoded with its neighbour's latent. As good as with its own: the latent is not
+        listened to, however well the decoder predicts. Not while training: it costs a second pass of the decoder."""
+        swapped = self.decode(now, z_BQD.roll(1, dims=0))
+        both = mask_B & mask_B.roll(1)
+        value = psnr(normalizer.to_unit(swapped.float()), normalizer.to_unit(target))
+        return {"psnr_other_latent": (value * both).sum() / both.sum().clamp(min=1)}

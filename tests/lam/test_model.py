@@ -125,3 +125,30 @@ def test_lpips_is_zero_for_equal_images_and_moves_the_decoder():
     measure(prediction, images, mask).backward()
     assert prediction.grad.any()
     assert all(not p.requires_grad for p in measure.parameters())
+
+
+def test_the_difference_form_sees_nothing_where_nothing_moves():
+    """Given two equal frames, only the current one may be seen: the second frame's tokens are their change, zero."""
+    from functools import partial
+
+    from lara.lam.former import MFormer
+
+    lam = tiny_lam(former=partial(MFormer, width=32, heads=4, layers=1, difference=True))
+    tokens = lam.encode_frames(FRAMES[:, [0, 0]])
+    seen = []
+    project = lam.former.project.forward
+    lam.former.project.forward = lambda x: seen.append(x) or project(x)
+    lam.latent(tokens)
+    assert torch.equal(seen[0], tokens[:, 0])
+    assert not seen[1].any()
+
+
+def test_a_latent_that_is_not_listened_to_shows_in_eval_mode_only():
+    lam = tiny_lam()
+    assert "psnr_other_latent" not in _losses(lam.train()).metrics
+    listening = _losses(lam.eval()).metrics
+    assert listening["psnr_other_latent"] != listening["psnr"]
+    with torch.no_grad():
+        lam.decoder.fuse.weight.zero_()
+    deaf = _losses(lam).metrics
+    torch.testing.assert_close(deaf["psnr_other_latent"], deaf["psnr"])
