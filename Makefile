@@ -12,11 +12,12 @@ help:  ## what can be typed
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/.installed: pyproject.toml constraints.txt
-	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv || $(PYTHON) -m pip install --quiet --break-system-packages uv
-	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) 2>/dev/null || uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv 2>/dev/null \
+	  || $(PYTHON) -m pip install --quiet --break-system-packages uv
 	@echo "installing lara and what it needs into $(VENV) (about 7 GB, mostly torch) ..."
-	@$(PYTHON) -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]' 2>/dev/null || \
-	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@uv=$$(command -v uv || echo "$(PYTHON) -m uv"); \
+	$$uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	$$uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 install: $(BIN)/.installed libraries  ## .venv with everything, and the libraries for headless rendering
