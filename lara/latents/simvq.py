@@ -1,0 +1,71 @@
+"""SimVQ: the codes are one learned linear map of a frozen random codebook (Zhu et al. 2024, arXiv 2411.02038).
+
+Every update moves all codes, so none is left behind.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from vector_quantize_pytorch import SimVQ
+from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
+
+from lara.latents.space import Bottleneck
+from lara.losses import quantization
+from lara.ops.precision import full_precision
+
+
+class SimVQSpace(nn.Module):
+    """K codes of D dims. Learned by gradient alone: no moving average, no revival.
+
+    rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
+
+    The paper weighs commitment 0.25 against codebook 1.
+    """
+
+    def __init__(self, *, dim: int = 32, codes: int = 128, rotation_trick: bool = False) -> None:
+        super().__init__()
+        self.dim = dim
+        self.codes = codes
+        self.rotation_trick = rotation_trick
+        self.quantizer = SimVQ(dim=dim, codebook_size=codes)
+
+    def terms(self) -> tuple[str, ...]:
+        return ("commitment", "codebook")
+
+    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
+        """All of R^D is allowed."""
+        return raw_BQD
+
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+        """Nearest code of each query. The losses are not the library's, because those know no mask."""
+        with full_precision(z_BQD):
+            z = torch.where(mask_B[:, None, None], z_BQD.float(), 0.0)
+            codebook_KD = self.codebook
+            indices_BQ = _nearest(z, codebook_KD)
+            code = codebook_KD[indices_BQ]
+            out = rotate_to(z, code.detach()) if self.rotation_trick else z + (code - z).detach()
+            terms = {
+                "commitment": quantization.commitment(z, code, mask_B),
+                "codebook": quantization.codebook(z, code, mask_B),
+            }
+            return Bottleneck(out.to(z_BQD.dtype), terms, quantization.code_usage(indices_BQ, mask_B, self.codes))
+
+    @torch.no_grad()
+    def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
+        """Index of the nearest code of each query."""
+        with full_precision(z_BQD):
+            return _nearest(z_BQD.float(), self.codebook)
+
+    def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
+        return self.codebook[indices_BQ]
+
+    @property
+    def codebook(self) -> Float[Tensor, "K D"]:
+        return self.quantizer.codebook
+
+
+@torch.no_grad()
+def _nearest(z_BQD: Tensor, codebook_KD: Tensor) -> Tensor:
+    return torch.cdist(z_BQD, codebook_KD).argmin(dim=-1)
