@@ -1,0 +1,165 @@
+"""LatBot's encoder: a vision-language model tells apart what the scene did and what the robot did (002, Eq. 1, 6.2).
+
+    {Z_sce, Z_mot} = f_vlm(V_{t:t+k}, instruction), read at the tokens [CP_SCE] and [CP_MOT] of the paper's template
+
+What the paper leaves open, and what is done here: each of the two tokens is one entry of the vocabulary, written
+`scene` (`motion`) times in the template, so that repetitions differ by their place alone; all frames go in as images,
+in order, before the question; a model with a chat template gets the question as the user's turn and the rest as the
+assistant's; the states of `layer` are mapped linearly to the latent's width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from lara.errors import CheckpointError, ConfigError, missing_extra
+from lara.meta import weights_wanted
+
+SCENE, MOTION = "[CP_SCE]", "[CP_MOT]"
+
+# 002, section 6.2, word for word
+QUESTION = (
+    "Given the instruction “{instruction}” and the video frames, reason about what happens within this time span. "
+    "Explain how the overall scene changes, and identify the temporal dependencies between consecutive frames. "
+    "Highlight the actions, interactions, and transitions that drive the scene’s evolution."
+)
+ANSWER = "Scene evolution description: {scene}. Action dynamics description: {motion}."
+
+
+class VLMFormer(nn.Module):
+    """Frames and instruction -> raw latent (B, scene + motion, dim), the scene's tokens first.
+
+    It reads pixels and words itself, so it stands for encoder and former at once.
+
+    path:              a local folder or a hub name of any image-text model. revision: commit to pin.
+    scene, motion:     how many tokens of each kind. dim: width of the latent.
+    layer:             hidden states after this many decoder layers (-1 = the last).
+    trust_remote_code: run code that comes with the model. Off unless you say so, and then only at a pinned revision.
+    dtype:             of the weights, e.g. "bfloat16".
+
+    All weights learn except the vision encoder's, which is frozen and in eval mode (002, section 6.3).
+    Raises ConfigError for a model without a vision encoder, CheckpointError where nothing can be loaded.
+    """
+
+    processor: Any
+    model: Any
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        dim: int,
+        scene: int = 64,
+        motion: int = 64,
+        layer: int = -1,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__()
+        if scene < 1 or motion < 1:
+            raise ConfigError(f"at least one scene and one motion token are needed, got {scene} and {motion}")
+        if trust_remote_code and not _is_commit(revision):
+            raise ConfigError(
+                "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
+                f"got revision={revision!r}"
+            )
+        self.scene, self.motion, self.dim, self.layer = scene, motion, dim, layer
+        model = self._load(path, {"revision": revision, "trust_remote_code": trust_remote_code}, dtype)
+        self._add_tokens(model)
+        # the language head would turn hidden states into vocabulary logits that nobody reads
+        self.model = model.model if hasattr(model, "model") else model
+        vision = self.model.get_encoder(modality="image")
+        if vision is self.model:
+            raise ConfigError(f"no vision encoder was found in '{path}' ({type(model).__name__}); it must be frozen")
+        vision.requires_grad_(False)
+        self.down = nn.Linear(model.config.get_text_config().hidden_size, dim)
+
+    def _load(self, path: str, source: dict[str, Any], dtype: str) -> Any:
+        try:
+            from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+        except ImportError as error:
+            raise missing_extra("transformers", "vlm", "A vision-language latent encoder") from error
+        try:
+            self.processor = AutoProcessor.from_pretrained(path, **source)
+            if weights_wanted():
+                return AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
+            config = AutoConfig.from_pretrained(path, **source)
+            return AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"no image-text model could be loaded from '{path}' (revision {source['revision']}): {error}\nGive the "
+                "path of a local folder (config.json, *.safetensors, processor files), or check network, name, access."
+            ) from error
+
+    def _add_tokens(self, model: Any) -> None:
+        tokenizer = self.processor.tokenizer
+        tokenizer.add_tokens([SCENE, MOTION], special_tokens=True)
+        self.scene_id, self.motion_id = tokenizer.convert_tokens_to_ids([SCENE, MOTION])
+        # some models keep spare rows beyond their vocabulary; a table is only ever made longer
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+    @property
+    def queries(self) -> int:
+        return self.scene + self.motion
+
+    def train(self, mode: bool = True) -> VLMFormer:
+        super().train(mode)
+        self.model.get_encoder(modality="image").eval()
+        return self
+
+    def forward(self, frames_BFCHW: UInt8[Tensor, "B F C h w"], instruction: tuple[str, ...]) -> Float[Tensor, "B Q D"]:
+        """instruction: one string per sample."""
+        if len(instruction) != len(frames_BFCHW):
+            raise ConfigError(f"{len(frames_BFCHW)} samples need as many instructions, got {len(instruction)}")
+        if frames_BFCHW.device.type == "meta":
+            # described, not run (lara show): these models ask for values that a meta tensor does not have
+            return self.down(torch.zeros(len(instruction), self.queries, self.down.in_features, device="meta"))
+        inputs = self.process(frames_BFCHW, instruction).to(frames_BFCHW.device)
+        out = self.model(**inputs, output_hidden_states=True, use_cache=False)
+        states_BTE = out.hidden_states[self.layer].to(self.down.weight.dtype)
+        ids_BT = inputs["input_ids"]
+        read = [
+            _read(states_BTE, ids_BT, *which) for which in ((self.scene_id, self.scene), (self.motion_id, self.motion))
+        ]
+        return self.down(torch.cat(read, dim=1))
+
+    def process(self, frames_BFCHW: UInt8[Tensor, "B F C h w"], instruction: tuple[str, ...]) -> Any:
+        """The model's own processor on F images and the filled template per sample; text is padded, and masked."""
+        images = [list(frames) for frames in frames_BFCHW.cpu()]
+        text = [self.prompt(words, frames_BFCHW.shape[1]) for words in instruction]
+        return self.processor(images=images, text=text, return_tensors="pt", padding=True)
+
+    def prompt(self, instruction: str, frames: int) -> str:
+        """The template for one sample, with a place for every frame."""
+        question = QUESTION.format(instruction=instruction)
+        answer = ANSWER.format(scene=SCENE * self.scene, motion=MOTION * self.motion)
+        if getattr(self.processor, "chat_template", None):
+            images = [{"type": "image"}] * frames
+            turns = [
+                {"role": "user", "content": [*images, {"type": "text", "text": question}]},
+                {"role": "assistant", "content": [{"type": "text", "text": answer}]},
+            ]
+            return self.processor.apply_chat_template(turns, add_generation_prompt=False)
+        return f"{getattr(self.processor, 'image_token', '<image>') * frames}{question} Answer: {answer}"
+
+
+def _read(states_BTE: Float[Tensor, "B T E"], ids_BT: Tensor, token: int, count: int) -> Float[Tensor, "B Q E"]:
+    """The states at the `count` places of each row where `token` stands, in order."""
+    here_BT = ids_BT == token
+    found = here_BT.sum(dim=1)
+    if not bool((found == count).all()):
+        raise ConfigError(
+            f"every prompt must hold its latent token {count} times, found {found.tolist()}: either the processor cut "
+            "the prompt (fewer frames, smaller images, fewer latent tokens), or the instruction contains the token"
+        )
+    return states_BTE[here_BT].unflatten(0, (len(ids_BT), count))
+
+
+def _is_commit(revision: str | None) -> bool:
+    return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision.lower())
