@@ -54,9 +54,13 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """A plain dict with every interpolation resolved. ConfigError lists the values still to be given (???)."""
-    from omegaconf import OmegaConf
+    """A plain dict with every interpolation resolved, without the parts that the system does not use. ConfigError lists the values still to be given (???)."""
+    from omegaconf import OmegaConf, open_dict
 
+    with open_dict(config):
+        for side in ("policy", "lam", "align"):  # written once, used through system: what the system leaves out is gone
+            if "system" in config and config.system.get(side) is None and side in config:
+                del config[side]
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError("these values must be given: " + ", ".join(f"{key}=..." for key in missing))

@@ -173,11 +173,20 @@ def test_a_lam_run_says_that_it_cannot_act(runs):
         load_policy(checkpoint=str(runs["lam"]))
 
 
-def test_a_run_interrupted_after_each_step_equals_one_in_one_go(world, runs):
+@pytest.mark.parametrize("experiment", ["demo_lam", "demo_dit_only", "demo_blind", "demo_lara", "demo_posttrain"])
+def test_two_steps_and_a_resume_to_four_equal_four_straight(world, runs, experiment):
+    """For every stage. (The cosine knows the stage's length, so the length may only change under a constant rate.)"""
     root, train = world
+    given = {"demo_lara": [f"stage.load.lam={runs['lam']}"], "demo_posttrain": [f"init={runs['lara']}"]}
+    more = [*given.get(experiment, []), "optim.schedule=constant"]
     for steps in (2, 4):
-        train("demo_lara", "pieces", f"stage.load.lam={runs['lam']}", f"stage.steps={steps}", "optim.schedule=constant")
-    whole = train("demo_lara", "whole", f"stage.load.lam={runs['lam']}", "optim.schedule=constant")
-    a, b = (read_checkpoint(run).weights(ema=False) for run in (root / "pieces", whole))
-    assert set(a) == set(b)
-    assert all(torch.equal(a[k], b[k]) for k in a)
+        train(experiment, f"pieces_{experiment}", f"stage.steps={steps}", *more)
+    whole = train(experiment, f"whole_{experiment}", *more)
+    a, b = (read_checkpoint(run) for run in (root / f"pieces_{experiment}", whole))
+    for ema in (False, True):
+        left, right = a.weights(ema=ema), b.weights(ema=ema)
+        assert set(left) == set(right)
+        assert all(torch.equal(left[k], right[k]) for k in left)
+    assert [m for m in _metrics(root / f"pieces_{experiment}") if m["step"] > 2] == [
+        m for m in _metrics(whole) if m["step"] > 2
+    ]

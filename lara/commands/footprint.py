@@ -93,6 +93,7 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
     cameras, lam_cameras = len(data["cameras"]), len(data["lam_cameras"])
     horizon, action, state = data["horizon"], data["action_dim_max"], data["state_dim_max"]
     size, lam_size = data["image_size"], data["lam_image_size"]
+    count = (build(data["frames"]).count if data.get("frames") else 2) if lam_cameras else 0
     meta: dict[str, Any] = {"device": "meta"}
     return Batch(
         observation=Observation(
@@ -104,10 +105,8 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
         ),
         actions_BHA=torch.zeros(n, horizon, action, **meta),
         action_mask_BHA=torch.ones(n, horizon, action, dtype=torch.bool, **meta),
-        frames_BFVCHW=torch.zeros(
-            n, 2 if lam_cameras else 0, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta
-        ),
-        frame_mask_BF=torch.ones(n, 2 if lam_cameras else 0, dtype=torch.bool, **meta),
+        frames_BFVCHW=torch.zeros(n, count, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta),
+        frame_mask_BF=torch.ones(n, count, dtype=torch.bool, **meta),
         index_B=torch.zeros(n, dtype=torch.long, **meta),
     )
 

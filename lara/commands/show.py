@@ -31,7 +31,7 @@ def main(overrides: Sequence[str]) -> int:
 
     plain = resolved(config)
     if with_config:
-        shown = {k: v for k, v in plain.items() if k not in ("policy", "lam", "align")}
+        shown = {k: v for k, v in plain.items() if k not in ("policy", "lam", "align", "latent")}
         print(OmegaConf.to_yaml(OmegaConf.create(shown)))
     print(describe(plain))
     return 0

@@ -22,6 +22,7 @@ from lara.data.normalize import Mode, Normalizer, Statistics
 from lara.data.numbers import Numbers
 from lara.data.order import indices_for_step
 from lara.data.robot import RobotCard
+from lara.data.sampling import FrameSampling, Pair
 from lara.data.split import split_episodes
 from lara.errors import ConfigError, DataError, nearest
 from lara.types import Batch, Observation
@@ -36,6 +37,7 @@ class EpisodeData:
     root:            a LeRobotDataset v3.0.
     horizon:         H; actions are a_t ... a_{t+H-1}, zero and masked beyond the episode's end.
     frame_gap:       the latent action model's future frame is t + frame_gap; H when not given.
+    frames:          which frames it sees together, instead of that pair (see data.sampling).
     cameras, lam_cameras: views of the policy and of the latent action model, in order; [] gives V = 0 or F = 0.
     image_size, lam_image_size: pixels; lam_image_size is image_size when not given. image_fit: see `resize_area`.
     action_dim_max, state_dim_max: padded widths. embodiment, slot: the robot's name and MLP slot.
@@ -61,6 +63,7 @@ class EpisodeData:
         lam_image_size: int | None = None,
         image_fit: Fit = "square",
         frame_gap: int | None = None,
+        frames: FrameSampling | None = None,
         action_dim_max: int,
         state_dim_max: int,
         embodiment: str,
@@ -98,6 +101,7 @@ class EpisodeData:
             )
         self.robot: RobotCard = card or self.source.robot  # type: ignore[assignment]
         self._require_sense()
+        self.frames: FrameSampling = Pair(gap=self.frame_gap) if frames is None else frames
         self._ready = False
 
     def _require_sense(self) -> None:
@@ -215,7 +219,7 @@ class EpisodeData:
         shifts = None
         if self.random_shift:
             shifts = random_shifts(seed=self.seed, step=step, index=index, pixels=self.random_shift)
-        return self._batch(index, shifts)
+        return self._batch(index, shifts, step=step)
 
     def validation_batches(self, *, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """The same held-out samples in the same shuffled order at every call, at most `limit` batches, not augmented.
@@ -237,7 +241,7 @@ class EpisodeData:
         self.prepare()
         return self._batch(np.asarray(indices, np.int64), None)
 
-    def _batch(self, index: np.ndarray, shifts: np.ndarray | None) -> Batch:
+    def _batch(self, index: np.ndarray, shifts: np.ndarray | None, *, step: int = 0) -> Batch:
         numbers = self._numbers
         if index.ndim != 1 or (len(index) and not (index.min() >= 0 and index.max() < len(numbers.episode))):
             raise DataError(f"{self.source.root}: frames are numbered 0..{len(numbers.episode) - 1}, got {index}")
@@ -251,7 +255,7 @@ class EpisodeData:
         dims = np.arange(self.action_dim_max) < width
         state = np.zeros((count, self.state_dim_max), np.float32)
         state[:, : self.source.state_dim] = self._normalize_state.normalize(numbers.states[index])
-        images, frames, frame_mask = self._pictures(index, end, shifts)
+        images, frames, frame_mask = self._pictures(index, end, shifts, step)
         observation = Observation(
             images_BVCHW=images,
             state_BS=torch.from_numpy(state),
@@ -269,11 +273,11 @@ class EpisodeData:
         )
 
     def _pictures(
-        self, index: np.ndarray, end: np.ndarray, shifts: np.ndarray | None
+        self, index: np.ndarray, end: np.ndarray, shifts: np.ndarray | None, step: int
     ) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
         """Images (B, V, C, h, w), frames (B, F, V2, C, h2, w2), their mask (B, F). Read once if both are the same."""
         asked = bool(self.lam_cameras)
-        when = np.stack([index, index + self.frame_gap], axis=1)[:, : 2 * asked]
+        when = (index[:, None] + self.frames.offsets(index, seed=self.seed, step=step))[:, : self.frames.count * asked]
         mask = when < end[:, None]
         frames = self._tensor(np.where(mask, when, index[:, None]), self.lam_cameras, self.lam_image_size, shifts)
         frames[torch.from_numpy(~mask)] = 0

@@ -104,14 +104,23 @@ class LatentActionModel(nn.Module):
             if "feature" in terms:
                 predicted = self.encoder.forward_unit(normalizer.to_unit(prediction))
                 computed["feature"] = feature_mse(predicted, tokens_BFPE[:, 1], mask_B)
-            metrics |= self._quality(normalizer, prediction, target, frames_BFCHW[:, 0], mask_B)
+            now = frames_BFCHW[:, 0]
+            metrics |= self.quality(prediction, target, now, mask_B)
             if not self.training:
-                metrics |= self._with_another_latent(normalizer, bottleneck.z, target, frames_BFCHW[:, 0], mask_B)
+                other = self.quality_with_another_latent(bottleneck.z, target, now, mask_B)
+                metrics["psnr_other_latent"] = other
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
 
     @torch.no_grad()
-    def _quality(self, normalizer, prediction, target, now, mask_B) -> dict[str, Tensor]:
-        """PSNR of the prediction and of copying the current frame, in dB over [0, 1] pixels."""
+    def quality(
+        self,
+        prediction: Float[Tensor, "B C h w"],
+        target: Float[Tensor, "B C h w"],
+        now: UInt8[Tensor, "B C h w"],
+        mask_B: Bool[Tensor, "B"],
+    ) -> dict[str, Tensor]:
+        """Mean PSNR in dB of the prediction and of copying the current frame; prediction and target normalised."""
+        normalizer = self.decoder.normalizer
         target = normalizer.to_unit(target)
         n = mask_B.sum().clamp(min=1)
         ours = (psnr(normalizer.to_unit(prediction.float()), target) * mask_B).sum() / n
@@ -119,10 +128,17 @@ class LatentActionModel(nn.Module):
         return {"psnr": ours, "psnr_copy": copy}
 
     @torch.no_grad()
-    def _with_another_latent(self, normalizer, z_BQD, target, now, mask_B) -> dict[str, Tensor]:
+    def quality_with_another_latent(
+        self,
+        z_BQD: Float[Tensor, "B Q D"],
+        target: Float[Tensor, "B C h w"],
+        now: UInt8[Tensor, "B C h w"],
+        mask_B: Bool[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
         """PSNR when every sample is decoded with its neighbour's latent. As good as with its own: the latent is not
         listened to, however well the decoder predicts. Not while training: it costs a second pass of the decoder."""
+        normalizer = self.decoder.normalizer
         swapped = self.decode(now, z_BQD.roll(1, dims=0))
         both = mask_B & mask_B.roll(1)
         value = psnr(normalizer.to_unit(swapped.float()), normalizer.to_unit(target))
-        return {"psnr_other_latent": (value * both).sum() / both.sum().clamp(min=1)}
+        return (value * both).sum() / both.sum().clamp(min=1)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import VectorQuantize
 
 from lara.latents.space import Bottleneck
-from lara.ops.masks import masked_mean
+from lara.losses.quantization import code_usage, codebook, commitment
 from lara.ops.precision import full_precision
+
+DEAD_BELOW = 1e-2  # moving average of samples per batch below which nothing has used a code for long
 
 
 class VQSpace(nn.Module):
@@ -71,10 +73,12 @@ class VQSpace(nn.Module):
             z = z_BQD.float()
             quantised, indices_BQ = self._quantise(z, mask_BQ)
             code = self.lookup(indices_BQ.clamp(min=0))
-            terms = {"commitment": masked_mean((z - code.detach()).square(), mask_BQ[..., None])}
+            terms = {"commitment": commitment(z, code, mask_B)}
             if self.gradient:
-                terms["codebook"] = masked_mean((z.detach() - code).square(), mask_BQ[..., None])
-            return Bottleneck(quantised.to(z_BQD.dtype), terms, self._health(indices_BQ, mask_BQ))
+                terms["codebook"] = codebook(z, code, mask_B)
+            usage = code_usage(indices_BQ.clamp(min=0), mask_B, self.codes)
+            dead = (self.quantizer._codebook.cluster_size[0] < DEAD_BELOW).sum().float()
+            return Bottleneck(quantised.to(z_BQD.dtype), terms, {**usage, "dead_codes": dead})
 
     def _quantise(self, z_BQD: Tensor, mask_BQ: Tensor) -> tuple[Tensor, Tensor]:
         if z_BQD.device.type == "meta":
@@ -94,15 +98,3 @@ class VQSpace(nn.Module):
     @property
     def codebook(self) -> Float[Tensor, "K D"]:
         return self.quantizer.codebook
-
-    @torch.no_grad()
-    def _health(self, indices_BQ: Int[Tensor, "B Q"], mask_BQ: Bool[Tensor, "B Q"]) -> dict[str, Tensor]:
-        """Perplexity exp(-sum p log p) of this batch's codes, and codes that nothing used for long."""
-        flat = torch.where(mask_BQ, indices_BQ, self.codes).flatten()
-        counts = torch.zeros(self.codes + 1, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat).float())
-        p = counts[: self.codes] / counts[: self.codes].sum().clamp(min=1)
-        usage = self.quantizer._codebook.cluster_size[0]
-        return {
-            "perplexity": torch.exp(-(p * torch.log(p.clamp(min=1e-10))).sum()),
-            "dead_codes": (usage < 1e-2).sum().float(),
-        }

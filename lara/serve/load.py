@@ -26,7 +26,7 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
     if absent and sides != SIDES:
         there = [side for side in SIDES if config.get(side) is not None]
         raise CheckpointError(f"{checkpoint} holds no {' and no '.join(absent)}; it holds {', '.join(there)}")
-    config |= {side: None for side in SIDES if side not in sides}
+    config |= {side: None for side in SIDES if side in config and side not in sides}
     system = build(config, packages=("lara",))
     own = system.state_dict()
     weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}

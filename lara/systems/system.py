@@ -19,8 +19,8 @@ class System(Protocol):
     terms():   the names of all loss terms this system can compute, in a fixed order.
     losses():  the named, unweighted scalar terms asked for in `terms`, and detached metrics. Also the module's forward,
                so that DDP/FSDP wrap it. No `.item()`, no host sync.
-    after_step(): called once after every optimiser step (EMA targets), also where a non-finite one left the weights alone;
-                  most systems do nothing.
+    after_step(): called once after every optimiser step (EMA targets), also where a non-finite one left the weights
+                  alone; most systems do nothing.
     act():     an action chunk, normalised; Euler integration in `steps` steps. `generator` makes the noise repeatable.
     """
 

@@ -11,18 +11,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lara.data.atomic import fsync_path
 from lara.errors import CheckpointError
 
 TEMPORARY = ".tmp-"
-
-
-def fsync_path(path: Path) -> None:
-    """Flushes one file's content, or one folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_synced(path: Path, content: bytes) -> None:

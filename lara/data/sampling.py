@@ -1,0 +1,60 @@
+"""Which frames of a video the latent action model sees together, relative to the sample's own time t.
+
+The same sample of the same step always gives the same frames: draws come from a counter-based generator keyed by
+(seed, step, index), so they depend on neither workers nor restarts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lara.data.order import random_words
+from lara.errors import ConfigError
+
+
+class FrameSampling(Protocol):
+    """count: F. offsets(): (B, F) whole numbers, the first column 0, not falling; t + offset is a frame number."""
+
+    count: int
+
+    def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """t and t + gap (LARA 003: the gap is the action horizon)."""
+
+    gap: int
+    count: int = 2
+
+    def __post_init__(self) -> None:
+        if self.gap < 1:
+            raise ConfigError(f"a pair's gap is at least 1 frame, got {self.gap}")
+
+    def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray:
+        return np.tile(np.array([0, self.gap]), (len(index), 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triplet:
+    """a < b < c with the gaps b - a and c - b drawn uniformly from {low, ..., high}, apart from each other unless
+    `equal` (ALAM 004, appendix: 1 to 16; RotVLA 001, Eq. 6: one fixed gap twice, low = high)."""
+
+    low: int
+    high: int
+    equal: bool = False
+    count: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.high:
+            raise ConfigError(f"a triplet's gaps need 1 <= low <= high, got low={self.low}, high={self.high}")
+
+    def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray:
+        draws = [random_words(seed=seed, step=step, index=index, stream=stream) for stream in (3, 4)]
+        width = np.uint64(self.high - self.low + 1)
+        first = self.low + (draws[0] % width).astype(np.int64)
+        second = first if self.equal else self.low + (draws[1] % width).astype(np.int64)
+        return np.stack([np.zeros_like(first), first, first + second], axis=1)

@@ -1,0 +1,65 @@
+"""ALAM (paper 004), its latent action model: transitions that add up and change sign when reversed.
+
+    z_ab + z_bc = z_ac        z_ba = -z_ab        for a < b < c                                  (Eqs. 2 and 7)
+
+The four pairs ab, bc, ac, ba are encoded independently; each is decoded through the quantiser (a bottleneck of training
+only), and the two laws act on the continuous latents before it. The laws ask nothing of R^D in particular: any
+`GroupSpace` will do. Stage 1 only so far: transfer to a policy is another system's business.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lara.errors import ConfigError
+from lara.lam.model import LatentActionModel
+from lara.latents.groups import GroupSpace
+from lara.losses.group import composition, relative, reversal
+from lara.losses.reconstruction import pixel_mse
+from lara.systems.triplet import LamSystem, Triplet
+from lara.types import Batch, Losses
+
+PAIRS = ("ab", "bc", "ac", "ba")
+
+
+class Alam(LamSystem):
+    """lam: over a `GroupSpace`. Terms: lam.reconstruction, those of its space, lam.lpips if it has LPIPS,
+    lam.composition, lam.reversal; the ablations of Table 4 switch the last two off by a weight of null."""
+
+    def __init__(self, *, lam: LatentActionModel) -> None:
+        if not isinstance(lam.space, GroupSpace):
+            raise ConfigError(
+                f"the laws need a space with compose, inverse and identity; {type(lam.space).__name__} has none"
+            )
+        super().__init__(lam)
+
+    def terms(self) -> tuple[str, ...]:
+        return (*(f"lam.{name}" for name in self.lam.terms()), "lam.composition", "lam.reversal")
+
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        space, lam = self.lam.space, self.lam
+        triplet = Triplet.encode(lam, batch)
+        z = space.project(triplet.raw(lam, PAIRS))
+        mask, whole = triplet.mask(PAIRS), triplet.mask(["abc"])
+        z_ab, z_bc, z_ac, z_ba = z.chunk(4)
+
+        bottleneck = space.bottleneck(z, mask)
+        computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in bottleneck.terms.items()}
+        now, future = triplet.frames("abab"), triplet.frames("bcca")
+        normalizer = lam.decoder.normalizer
+        target, prediction = normalizer(future), lam.decode(now, bottleneck.z)
+        computed["lam.reconstruction"] = pixel_mse(prediction, target, mask)
+        if "lam.lpips" in terms:
+            computed["lam.lpips"] = lam.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask)
+        computed["lam.composition"] = composition(space, z_ab, z_bc, z_ac, whole)
+        computed["lam.reversal"] = reversal(space, z_ab, z_ba, triplet.mask(["ab"]))
+
+        metrics = {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
+        metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
+        metrics["lam.composition_relative"] = relative(computed["lam.composition"].detach(), z_ac.detach(), whole)
+        metrics["lam.reversal_relative"] = relative(
+            computed["lam.reversal"].detach(), z_ab.detach(), triplet.mask(["ab"])
+        )
+        if not self.training:
+            metrics["lam.psnr_other_latent"] = lam.quality_with_another_latent(bottleneck.z, target, now, mask)
+        return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)

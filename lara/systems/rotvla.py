@@ -1,0 +1,68 @@
+"""RotVLA (paper 001), stage 1: latent actions as rotations, learned on triplets.
+
+    R_ab, R_bc = the latents of two consecutive steps;   R_e = the latent of standing still        (Eqs. 5, 6, 9)
+    loss = |I_b - D(I_a, R_ab)|^2 + |I_c - D(I_b, R_bc)|^2 + |I_c - D(I_a, R_ac)|^2 + KL            (Eqs. 7, 8, 11, 12)
+    R_ac = R_ab R_e' R_bc: composition in the gauge whose unit is R_e                                (Eq. 10)
+
+The composed prediction is what keeps a latent from being a copy of the next frame: applied twice, it must still move.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lara.errors import ConfigError
+from lara.lam.model import LatentActionModel
+from lara.latents.rotation import RotationSpace
+from lara.losses.group import composition, relative
+from lara.losses.reconstruction import pixel_mse
+from lara.systems.triplet import LamSystem, Triplet
+from lara.types import Batch, Losses
+
+STEPS = ("ab", "bc")
+
+
+class RotVLA(LamSystem):
+    """lam: over a `RotationSpace`. Terms: lam.reconstruction (the mean of the two single steps), lam.composed (the
+    two-step prediction; null is the ablation without triplet), lam.kl if the space has a SoftVQ, lam.lpips if the LAM
+    has LPIPS."""
+
+    def __init__(self, *, lam: LatentActionModel) -> None:
+        if not isinstance(lam.space, RotationSpace):
+            raise ConfigError(
+                f"RotVLA's latents are rotations; got {type(lam.space).__name__}, set lam.space to RotationSpace"
+            )
+        super().__init__(lam)
+
+    def terms(self) -> tuple[str, ...]:
+        return (*(f"lam.{name}" for name in self.lam.terms()), "lam.composed")
+
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        lam, space = self.lam, self.lam.space
+        triplet = Triplet.encode(lam, batch)
+        mask, whole = triplet.mask(STEPS), triplet.mask(["abc"])
+        extracted = space.extract(triplet.raw(lam, STEPS), mask)
+        computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in extracted.terms.items()}
+
+        normalizer = lam.decoder.normalizer
+        now, target = triplet.frames("ab"), normalizer(triplet.frames("bc"))
+        prediction = lam.decode(now, extracted.z)
+        computed["lam.reconstruction"] = pixel_mse(prediction, target, mask)
+        if "lam.lpips" in terms:
+            computed["lam.lpips"] = lam.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask)
+        metrics = {f"lam.{name}": value for name, value in extracted.metrics.items()}
+        metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
+
+        if "lam.composed" in terms or not self.training:
+            z_ab, z_bc = extracted.z.chunk(2)
+            z_aa = space.extract(triplet.raw(lam, ["aa"]), triplet.mask(["a"])).z
+            gauge = space.gauge(z_aa, triplet.mask(["a"]))
+            two_steps = lam.decode(triplet.frames("a"), gauge.compose(z_ab, z_bc))
+            computed["lam.composed"] = pixel_mse(two_steps, normalizer(triplet.frames("c")), whole)
+            metrics["lam.composed_error"] = computed["lam.composed"].detach()
+            if not self.training:
+                z_ac = space.extract(triplet.raw(lam, ["ac"]), whole).z
+                error = composition(gauge, z_ab, z_bc, z_ac, whole)
+                metrics["lam.composition_relative"] = relative(error, z_ac, whole)
+                metrics["lam.psnr_other_latent"] = lam.quality_with_another_latent(extracted.z, target, now, mask)
+        return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)

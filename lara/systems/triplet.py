@@ -1,0 +1,79 @@
+"""What ALAM and RotVLA share: three frames a < b < c of one video, each encoded once, read in pairs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lara.errors import ConfigError
+from lara.lam.model import LatentActionModel
+from lara.types import ActionChunk, Batch, Losses, Observation
+
+PLACES = {"a": 0, "b": 1, "c": 2}
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """frames_BFCHW: (B, 3, 3, h, w) uint8. tokens_BFPE: of the encoder. mask_BF: which frames are real.
+
+    Pairs are named by two letters, "ab" being the step from a to b; a list of n pairs gives n * B rows, pair by pair.
+    """
+
+    frames_BFCHW: Tensor
+    tokens_BFPE: Tensor
+    mask_BF: Tensor
+
+    @classmethod
+    def encode(cls, lam: LatentActionModel, batch: Batch) -> Triplet:
+        """Raises ConfigError unless the batch holds three frames of one camera."""
+        frames, cameras = batch.frames_BFVCHW.shape[1:3]
+        if (frames, cameras) != (3, 1):
+            raise ConfigError(
+                f"this system reads 3 frames of 1 camera, got {frames} of {cameras}; set data.lam_cameras to one "
+                ""
+                "camera and data.frames to a lara.data.sampling.Triplet"
+            )
+        images = batch.frames_BFVCHW[:, :, 0]
+        return cls(images, lam.encode_frames(images), batch.frame_mask_BF)
+
+    def raw(self, lam: LatentActionModel, pairs: Sequence[str]) -> Tensor:
+        """(n * B, Q, D): what the former reads from each pair, before the latent space."""
+        now = torch.cat([self.tokens_BFPE[:, PLACES[pair[0]]] for pair in pairs])
+        return lam.former(now, torch.cat([self.tokens_BFPE[:, PLACES[pair[1]]] for pair in pairs]))
+
+    def frames(self, places: str) -> Tensor:
+        """(n * B, 3, h, w) uint8: the frames at these places, e.g. "ab" for those of a and then those of b."""
+        return torch.cat([self.frames_BFCHW[:, PLACES[p]] for p in places])
+
+    def mask(self, pairs: Sequence[str]) -> Tensor:
+        """(n * B,): whether all frames of each pair (or of a word such as "abc") are real."""
+        return torch.cat([torch.stack([self.mask_BF[:, PLACES[p]] for p in word]).all(dim=0) for word in pairs])
+
+
+class LamSystem(nn.Module):
+    """The System contract for a latent action model alone; subclasses say `terms` and `losses`."""
+
+    def __init__(self, lam: LatentActionModel) -> None:
+        super().__init__()
+        self.lam = lam
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {f"lam.{name}": part for name, part in self.lam.parts().items()}
+
+    def terms(self) -> tuple[str, ...]:
+        raise NotImplementedError(f"{type(self).__name__} must name its terms")
+
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        raise NotImplementedError(f"{type(self).__name__} must compute its terms")
+
+    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        return self.losses(batch, terms)
+
+    def after_step(self) -> None:
+        """Nothing follows the weights."""
+
+    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
+        raise ConfigError("a latent action model cannot act; train a policy on it")

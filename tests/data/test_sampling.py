@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from lara.data.sampling import Pair, Triplet
+from lara.errors import ConfigError
+
+INDEX = np.arange(5000)
+
+
+def test_a_pair_is_now_and_one_gap_later():
+    assert Pair(gap=5).offsets(INDEX[:2], seed=0, step=0).tolist() == [[0, 5], [0, 5]]
+
+
+def test_triplets_rise_and_their_gaps_are_uniform_and_apart():
+    offsets = Triplet(low=1, high=4).offsets(INDEX, seed=0, step=0)
+    first, second = offsets[:, 1], offsets[:, 2] - offsets[:, 1]
+    assert (offsets[:, 0] == 0).all()
+    for gap in (first, second):
+        counts = np.bincount(gap, minlength=5)[1:]
+        assert (np.abs(counts / 1250 - 1) < 0.1).all()
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
+
+
+def test_a_draw_is_a_function_of_seed_step_and_sample_alone():
+    draw = Triplet(low=1, high=16).offsets
+    whole = draw(INDEX, seed=3, step=7)
+    assert np.array_equal(whole[100:110], draw(INDEX[100:110], seed=3, step=7))
+    assert not np.array_equal(whole, draw(INDEX, seed=3, step=8))
+    assert not np.array_equal(whole, draw(INDEX, seed=4, step=7))
+
+
+def test_equal_gaps_are_equal():
+    offsets = Triplet(low=2, high=9, equal=True).offsets(INDEX, seed=0, step=0)
+    assert (offsets[:, 2] == 2 * offsets[:, 1]).all()
+
+
+@pytest.mark.parametrize("build", [lambda: Pair(gap=0), lambda: Triplet(low=0, high=3), lambda: Triplet(low=4, high=3)])
+def test_impossible_gaps_are_refused(build):
+    with pytest.raises(ConfigError, match="gap"):
+        build()
