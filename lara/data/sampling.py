@@ -18,7 +18,8 @@ from lara.errors import ConfigError
 class FrameSampling(Protocol):
     """count: F. offsets(): (B, F) whole numbers, the first column 0, not falling; t + offset is a frame number."""
 
-    count: int
+    @property
+    def count(self) -> int: ...
 
     def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray: ...
 
