@@ -14,6 +14,8 @@ COMMANDS = {
     "eval": "roll a policy out on a fixed list of episodes -> success rates with intervals, videos",
     "compare": "two evaluations of the same episodes -> exact paired test and a verdict",
     "check": "a dataset read, verified and cached, before anything trains on it",
+    "probe": "whether the latents of a LAM mean anything, with baselines -> one page",
+    "imports": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }

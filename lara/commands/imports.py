@@ -1,0 +1,76 @@
+"""A released Moto or LARA latent motion tokenizer -> a checkpoint of this project. Nothing of it is executed.
+
+  lara imports path/to/released_folder outputs/moto [encoder=/path/to/mae.safetensors] [pixels=unit]
+
+encoder: the frozen MAE ViT as timm exports it; downloaded when not given. pixels: "imagenet" unless the checkpoint was
+trained on pixels in [0, 1] ("unit", LARA's stage 1 alone). The result starts a stage (stage.load={lam: outputs/moto})
+and can be probed with another run's data (lara probe checkpoint=outputs/moto data_of=outputs/my_run output=...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CONFIG = ""
+
+
+def main(arguments: Sequence[str]) -> int:
+    from lara.errors import ConfigError
+
+    options = dict(a.split("=", 1) for a in arguments if "=" in a)
+    folders = [a for a in arguments if "=" not in a]
+    pixels = options.pop("pixels", "imagenet")
+    encoder = options.pop("encoder", "hub")
+    if len(folders) != 2 or options or pixels not in ("imagenet", "unit"):
+        raise ConfigError(
+            "expected a released folder, an output folder, and at most encoder=... and pixels=imagenet or unit; "
+            f"got {list(arguments)}"
+        )
+    print(imported(Path(folders[0]), Path(folders[1]), encoder=encoder, unit_pixels=pixels == "unit"))
+    return 0
+
+
+def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: bool = False) -> Path:
+    """Writes <output>/checkpoints/step-00000000 and returns it. Raises CheckpointError when `source` does not fit or
+    `output` already holds a checkpoint."""
+    import torch
+
+    from lara.build import build
+    from lara.errors import CheckpointError
+    from lara.lam.moto import IMAGENET_MEAN, IMAGENET_STD, load_moto, moto_config
+    from lara.systems.lara import Lara
+    from lara.train.checkpoint import step_folders, write_checkpoint
+    from lara.train.parts import part_paths
+    from lara.train.versions import versions
+
+    if step_folders(output / "checkpoints"):
+        raise CheckpointError(f"{output} already holds a checkpoint; give another output folder")
+    pixels: dict[str, Any] = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    if not unit_pixels:
+        pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    config = moto_config(source, **pixels)
+    config["encoder"]["weights"] = encoder
+    lam = load_moto(source, encoder=build(config["encoder"], packages=("lara",)), **pixels)
+    system = Lara(lam=lam)
+    # the checkpoint holds the encoder's weights too: who loads it need not download them again
+    config["encoder"]["weights"] = "random"
+    return write_checkpoint(
+        output,
+        step=0,
+        tensors={"system": system.state_dict(), "optimizer": {}, "rng": {}},
+        records={
+            "config": {
+                "name": output.name,
+                "imported_from": str(source),
+                "system": {"_target_": "lara.systems.lara.Lara", "policy": None, "align": None, "lam": config},
+            },
+            "parts": part_paths(system),
+            "train": {"step": 0},
+            "optimizer": {},
+            "data": {},
+            "versions": versions(torch.device("cpu"), 1),
+        },
+        keep_last=1,
+    )

@@ -1,0 +1,74 @@
+"""Which codes does the model use on held-out data? Per batch these figures say little; here they are over all pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lara.errors import ConfigError
+from lara.lam.model import LatentActionModel
+from lara.probes.clips import Clips, latents
+from lara.probes.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage(Result):
+    """used: share of the K codes hit. perplexity: exp(-sum p log p), in [1, K]. Both also per query position (Q).
+    dead: codes that nothing hit. counts: (K,) hits. sequences: share of distinct code sequences among the pairs."""
+
+    codes: int
+    used: float
+    perplexity: float
+    dead: int
+    used_per_query: list[float]
+    perplexity_per_query: list[float]
+    counts: list[int]
+    sequences: float
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codebook(Result):
+    """rows: the model, and "random z", codes drawn uniformly as often: the most that so few pairs could show."""
+
+    rows: dict[str, Usage]
+
+
+def codebook(lam: LatentActionModel, clips: Clips) -> Codebook:
+    """clips: frames at 0, h. Raises ConfigError when the latent space has no codes."""
+    # a space may carry its codebook itself, or hand z to a quantiser (AdditiveSpace)
+    space: Any = lam.space if hasattr(lam.space, "encode") else getattr(lam.space, "quantizer", None)
+    codes = getattr(space, "codes", None)
+    if codes is None or not callable(getattr(space, "encode", None)):
+        raise ConfigError(f"{type(lam.space).__name__} has no codes; leave the codebook probe out")
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, len(clips.offsets) - 1)])
+    indices = space.encode(z)
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.randint(0, int(codes), indices.shape, generator=generator)
+    return Codebook(rows={"model": usage(indices, int(codes)), "random z": usage(uniform, int(codes))})
+
+
+def usage(indices_NQ: Int[Tensor, "N Q"], codes: int) -> Usage:
+    """Figures of N code sequences of length Q over `codes` codes."""
+    counts = torch.bincount(indices_NQ.flatten(), minlength=codes)
+    per_query = [torch.bincount(column, minlength=codes) for column in indices_NQ.T]
+    return Usage(
+        codes=codes,
+        used=(counts > 0).double().mean().item(),
+        perplexity=_perplexity(counts),
+        dead=int((counts == 0).sum()),
+        used_per_query=[(c > 0).double().mean().item() for c in per_query],
+        perplexity_per_query=[_perplexity(c) for c in per_query],
+        counts=counts.tolist(),
+        sequences=len(indices_NQ.unique(dim=0)) / len(indices_NQ),
+        pairs=len(indices_NQ),
+    )
+
+
+def _perplexity(counts: Tensor) -> float:
+    p = counts.double() / counts.sum().clamp(min=1)
+    return torch.exp(-torch.special.xlogy(p, p).sum()).item()

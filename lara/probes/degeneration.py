@@ -1,0 +1,75 @@
+"""Is the latent a motion, or a picture of the target? (RotVLA 001, Table 2)
+
+    A = z(I_0, I_h);   recon = D(I_0, A);   imagined = D(I_h, A)      the same action once more, from where it led
+
+A latent that holds the target's appearance paints the target again: `imagined` stays at `recon`. A motion goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lara.errors import ConfigError
+from lara.lam.model import LatentActionModel
+from lara.probes.baselines import others
+from lara.probes.clips import Clips, latents, predict
+from lara.probes.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distances(Result):
+    """Mean squared errors of pixels in [0, 1].
+
+    recon_target:    recon to I_h; small is good.         imagined_recon, imagined_target: 0 means degenerate.
+    imagined_second: imagined to I_2h, where a steady motion would have led (our addition).
+    """
+
+    recon_target: float
+    imagined_recon: float
+    imagined_target: float
+    imagined_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degeneration(Result):
+    """horizon: h in steps. moved: mean squared change from I_0 to I_h, the yardstick. rows: by latent.
+
+    Besides the model and other samples' latents stand the two trivial answers: "copy frame" paints what it is given,
+    "copy target" is the complete degeneration.
+    """
+
+    horizon: int
+    clips: int
+    moved: float
+    rows: dict[str, Distances]
+
+
+def degeneration(lam: LatentActionModel, clips: Clips) -> Degeneration:
+    """clips: frames at 0, h, 2h. Raises ConfigError for other offsets."""
+    if len(clips.offsets) != 3 or clips.offsets[2] != 2 * clips.offsets[1]:
+        raise ConfigError(f"expected frames at 0, h, 2h, got {clips.offsets}")
+    now, target, second = clips.frames_NFCHW.unbind(dim=1)
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, 1)])
+    unit = [x.float() / 255.0 for x in (now, target, second)]
+    rows = {}
+    for name, latent in (("model", z), ("random z", others(z))):
+        rows[name] = _distances(predict(lam, now, latent), predict(lam, target, latent), *unit[1:])
+    rows["copy frame"] = _distances(unit[0], unit[1], *unit[1:])
+    rows["copy target"] = _distances(unit[1], unit[1], *unit[1:])
+    return Degeneration(horizon=clips.offsets[1], clips=len(clips), moved=_mse(unit[0], unit[1]), rows=rows)
+
+
+def _distances(recon: Tensor, imagined: Tensor, target: Tensor, second: Tensor) -> Distances:
+    return Distances(
+        recon_target=_mse(recon, target),
+        imagined_recon=_mse(imagined, recon),
+        imagined_target=_mse(imagined, target),
+        imagined_second=_mse(imagined, second),
+    )
+
+
+def _mse(a: Tensor, b: Tensor) -> float:
+    return torch.mean((a - b).square()).item()
