@@ -15,10 +15,12 @@ COMMANDS = {
     "compare": "two evaluations of the same episodes -> exact paired test and a verdict",
     "check": "a dataset read, verified and cached, before anything trains on it",
     "probe": "whether the latents of a LAM mean anything, with baselines -> one page",
-    "imports": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
+    "import": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }
+
+MODULES = {"import": "imports"}  # "import" is a word of Python, and no name for a module
 
 HELP = f"""lara {__version__}: latent action models and vision-language-action policies that learn from each other
 
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"lara: there is no command '{name}'. {nearest(name, COMMANDS)}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"lara.commands.{name}")
+    module = importlib.import_module(f"lara.commands.{MODULES.get(name, name)}")
     if any(a in ("-h", "--help") for a in rest):
         from lara.commands import usage
 

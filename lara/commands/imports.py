@@ -1,6 +1,6 @@
 """A released Moto or LARA latent motion tokenizer -> a checkpoint of this project. Nothing of it is executed.
 
-  lara imports path/to/released_folder outputs/moto [encoder=/path/to/mae.safetensors] [pixels=unit]
+  lara import moto path=path/to/released_folder output=outputs/moto [encoder=/path/to/mae.safetensors] [pixels=unit]
 
 encoder: the frozen MAE ViT as timm exports it; downloaded when not given. pixels: "imagenet" unless the checkpoint was
 trained on pixels in [0, 1] ("unit", LARA's stage 1 alone). The result starts a stage (stage.load={lam: outputs/moto})
@@ -20,15 +20,16 @@ def main(arguments: Sequence[str]) -> int:
     from lara.errors import ConfigError
 
     options = dict(a.split("=", 1) for a in arguments if "=" in a)
-    folders = [a for a in arguments if "=" not in a]
-    pixels = options.pop("pixels", "imagenet")
-    encoder = options.pop("encoder", "hub")
-    if len(folders) != 2 or options or pixels not in ("imagenet", "unit"):
+    formats = [a for a in arguments if "=" not in a]
+    unknown = sorted(set(options) - {"path", "output", "encoder", "pixels"})
+    pixels = options.get("pixels", "imagenet")
+    if formats != ["moto"] or unknown or not {"path", "output"} <= set(options) or pixels not in ("imagenet", "unit"):
         raise ConfigError(
-            "expected a released folder, an output folder, and at most encoder=... and pixels=imagenet or unit; "
-            f"got {list(arguments)}"
+            "expected: lara import moto path=RELEASED output=FOLDER [encoder=MAE.safetensors] [pixels=imagenet|unit]; "
+            f"got {' '.join(arguments) or '(nothing)'}"
         )
-    print(imported(Path(folders[0]), Path(folders[1]), encoder=encoder, unit_pixels=pixels == "unit"))
+    paths, encoder = (Path(options["path"]), Path(options["output"])), options.get("encoder", "hub")
+    print(imported(*paths, encoder=encoder, unit_pixels=pixels == "unit"))
     return 0
 
 

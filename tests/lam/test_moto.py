@@ -368,7 +368,7 @@ def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, mon
     settings = config("lara", num_patches=197, input_hidden_size=192)
     folder = write(tmp_path / "released", "lara", weights, settings)
     output = tmp_path / "ours"
-    assert main([str(folder), str(output), f"encoder={tmp_path / 'mae.safetensors'}"]) == 0
+    assert main(["moto", f"path={folder}", f"output={output}", f"encoder={tmp_path / 'mae.safetensors'}"]) == 0
     system, saved = load_system(output, sides=("lam",))
     assert (saved.step, saved.config["imported_from"]) == (0, str(folder))
     from lara.lam.moto import MotoEncoder
@@ -380,5 +380,5 @@ def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, mon
         assert torch.equal(system.lam.encode(pair).z_BQD, direct.encode(pair).z_BQD)
     with pytest.raises(CheckpointError, match="already holds a checkpoint"):
         imported(folder, output)
-    with pytest.raises(ConfigError, match="output folder"):
-        main([str(folder)])
+    with pytest.raises(ConfigError, match="path=RELEASED output=FOLDER"):
+        main(["moto", f"path={folder}"])
