@@ -54,7 +54,10 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """A plain dict with every interpolation resolved, without the parts that the system does not use. ConfigError lists the values still to be given (???)."""
+    """A plain dict with every interpolation resolved, without the parts that the system does not use.
+
+    ConfigError lists the values that are still to be given (???).
+    """
     from omegaconf import OmegaConf, open_dict
 
     with open_dict(config):
