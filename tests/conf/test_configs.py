@@ -171,3 +171,26 @@ def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma):
     config = _experiment("lara_pretrain", paligemma)
     assert "lam.lpips" in build(config["system"]).terms()
     assert build({**config["stage"], "load": {}}).weights_at(0)["lam.lpips"] == 0.01
+
+
+@pytest.mark.parametrize("latent", choices("latent"))
+def test_every_latent_space_is_built_and_takes_a_step(latent):
+    config = resolved(compose("train", ["experiment=demo_lam", "data.root=x", f"latent={latent}"]))
+    space = build(config["latent"])
+    queries = space.dim if latent == "rotation" else 4
+    raw = torch.randn(5, queries, space.dim, requires_grad=True)
+    out = space.bottleneck(space.project(raw), torch.ones(5, dtype=torch.bool))
+    assert set(out.terms) == set(space.terms())
+    (out.z.sum() + sum(out.terms.values())).backward()
+    assert raw.grad.any()
+
+
+@pytest.mark.parametrize("align", choices("align"))
+def test_every_alignment_is_built_and_moves_the_policy(align):
+    floor = ["+stage.weights.variance=0.01"] if align == "raw_cosine_floor" else []
+    config = shrink(resolved(compose("train", ["experiment=demo_lara", "data.root=x", f"align={align}", *floor])))
+    system = build(config["system"])
+    applied = apply_stage(system, build({**config["stage"], "load": {}}))
+    open_gates(system)
+    system.losses(batch_for(config), frozenset({"align"})).terms["align"].backward()
+    assert any(p.grad is not None and p.grad.any() for n, p in applied.learning.items() if n.startswith("policy."))
