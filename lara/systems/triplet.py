@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class Triplet:
         return torch.cat([torch.stack([self.mask_BF[:, PLACES[p]] for p in word]).all(dim=0) for word in pairs])
 
 
-class LamSystem(nn.Module):
+class LamSystem(nn.Module, ABC):
     """The System contract for a latent action model alone; subclasses say `terms` and `losses`."""
 
     def __init__(self, lam: LatentActionModel) -> None:
@@ -63,11 +64,11 @@ class LamSystem(nn.Module):
     def parts(self) -> dict[str, nn.Module]:
         return {f"lam.{name}": part for name, part in self.lam.parts().items()}
 
-    def terms(self) -> tuple[str, ...]:
-        raise NotImplementedError(f"{type(self).__name__} must name its terms")
+    @abstractmethod
+    def terms(self) -> tuple[str, ...]: ...
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        raise NotImplementedError(f"{type(self).__name__} must compute its terms")
+    @abstractmethod
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses: ...
 
     def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
         return self.losses(batch, terms)

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from lara.errors import CheckpointError, ConfigError, missing_extra
-from lara.meta import weights_wanted
+from lara.errors import ConfigError
+from lara.nn.huggingface import load_image_text_model
 
 SCENE, MOTION = "[CP_SCE]", "[CP_MOT]"
 
@@ -63,13 +63,14 @@ class VLMFormer(nn.Module):
         super().__init__()
         if scene < 1 or motion < 1:
             raise ConfigError(f"at least one scene and one motion token are needed, got {scene} and {motion}")
-        if trust_remote_code and not _is_commit(revision):
-            raise ConfigError(
-                "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
-                f"got revision={revision!r}"
-            )
         self.scene, self.motion, self.dim, self.layer = scene, motion, dim, layer
-        model = self._load(path, {"revision": revision, "trust_remote_code": trust_remote_code}, dtype)
+        self.processor, model = load_image_text_model(
+            path=path,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype,
+            feature="A vision-language latent encoder",
+        )
         self._add_tokens(model)
         # the language head would turn hidden states into vocabulary logits that nobody reads
         self.model = model.model if hasattr(model, "model") else model
@@ -78,23 +79,6 @@ class VLMFormer(nn.Module):
             raise ConfigError(f"no vision encoder was found in '{path}' ({type(model).__name__}); it must be frozen")
         vision.requires_grad_(False)
         self.down = nn.Linear(model.config.get_text_config().hidden_size, dim)
-
-    def _load(self, path: str, source: dict[str, Any], dtype: str) -> Any:
-        try:
-            from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-        except ImportError as error:
-            raise missing_extra("transformers", "vlm", "A vision-language latent encoder") from error
-        try:
-            self.processor = AutoProcessor.from_pretrained(path, **source)
-            if weights_wanted():
-                return AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
-            config = AutoConfig.from_pretrained(path, **source)
-            return AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"no image-text model could be loaded from '{path}' (revision {source['revision']}): {error}\nGive the "
-                "path of a local folder (config.json, *.safetensors, processor files), or check network, name, access."
-            ) from error
 
     def _add_tokens(self, model: Any) -> None:
         tokenizer = self.processor.tokenizer
@@ -159,7 +143,3 @@ def _read(states_BTE: Float[Tensor, "B T E"], ids_BT: Tensor, token: int, count:
             "the prompt (fewer frames, smaller images, fewer latent tokens), or the instruction contains the token"
         )
     return states_BTE[here_BT].unflatten(0, (len(ids_BT), count))
-
-
-def _is_commit(revision: str | None) -> bool:
-    return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision.lower())

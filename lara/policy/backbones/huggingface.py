@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lara.errors import CheckpointError, ConfigError, missing_extra
-from lara.meta import weights_wanted
+from lara.errors import ConfigError
+from lara.nn.huggingface import load_image_text_model
 from lara.policy.backbone import Tokens
 from lara.types import Observation
 
@@ -37,28 +37,13 @@ class HuggingFaceBackbone(nn.Module):
         dtype: str = "float32",
     ) -> None:
         super().__init__()
-        if trust_remote_code and not _is_commit(revision):
-            raise ConfigError(
-                "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
-                f"got revision={revision!r}"
-            )
-        try:
-            from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-        except ImportError as error:
-            raise missing_extra("transformers", "vlm", "A Hugging Face backbone") from error
-        source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        try:
-            self.processor = AutoProcessor.from_pretrained(path, **source)
-            if weights_wanted():
-                model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
-            else:
-                config = AutoConfig.from_pretrained(path, **source)
-                model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"no image-text model could be loaded from '{path}' (revision {revision}): {error}\nGive the path of a "
-                "local folder (config.json, *.safetensors, processor files), or check network, name and access rights."
-            ) from error
+        self.processor, model = load_image_text_model(
+            path=path,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype,
+            feature="A Hugging Face backbone",
+        )
         # the language head would turn hidden states into vocabulary logits that nobody reads
         self.model = model.model if hasattr(model, "model") else model
         self.layer = layer
@@ -97,7 +82,3 @@ class HuggingFaceBackbone(nn.Module):
     def _chat(self, instruction: str, views: int) -> str:
         content = [{"type": "image"}] * views + [{"type": "text", "text": instruction}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=False)
-
-
-def _is_commit(revision: str | None) -> bool:
-    return revision is not None and len(revision) == 40 and all(c in "0123456789abcdef" for c in revision.lower())
