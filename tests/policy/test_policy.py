@@ -44,9 +44,23 @@ def test_several_draws_share_one_pass_of_the_backbone(monkeypatch):
     assert len(calls) == 1
     assert out.velocity.shape[0] == 3 * len(batch)
     assert len(out.tau_B.unique()) == 3 * len(batch)
-    # row r * B + b belongs to sample b: target + noise is its action at every draw
-    again = (out.target[: len(batch)] - out.target[len(batch) : 2 * len(batch)]).abs().sum()
-    assert again > 0
+
+
+def test_rows_of_the_draws_belong_to_their_samples(monkeypatch):
+    """Row r * B + b is sample b: its state, its tokens, its robot; the noise differs between draws."""
+    policy, batch = tiny_policy(draws=2), tiny_batch()
+    seen = []
+    forward = policy.expert.forward
+    monkeypatch.setattr(policy.expert, "forward", lambda *a: seen.append(a) or forward(*a))
+    policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
+    x, state, _, tokens, embodiment, _ = seen[0]
+    n = len(batch)
+    for draw in range(2):
+        rows = slice(draw * n, (draw + 1) * n)
+        assert torch.equal(state[rows], batch.observation.state_BS)
+        assert torch.equal(embodiment[rows], batch.observation.embodiment_B)
+        torch.testing.assert_close(tokens.x[rows], policy.tokens(batch.observation).x)
+    assert not torch.equal(x[:n], x[n:])
 
 
 def test_the_policy_reads_picture_words_and_state():

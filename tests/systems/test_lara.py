@@ -185,6 +185,21 @@ def test_several_draws_align_each_draw_with_its_own_sample():
     torch.testing.assert_close(losses[0], losses[1])
 
 
+def test_each_draw_of_each_sample_is_tapped_once_and_in_order():
+    """Row r * b + i of what the projector sees is draw r of sample i, of the b samples that the LAM sees."""
+    system = tiny_system(draws=3, fraction=0.5, depth=2)
+    open_gates(system)
+    captured = []
+    forward = system.align.projector.forward
+    system.align.projector.forward = lambda h: captured.append(h) or forward(h)
+    batch = shorten(tiny_batch(6), 3)
+    torch.manual_seed(5)
+    flow = system.policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
+    _losses(system, batch, ["align"], seed=5)
+    expected = [flow.states["block_2"][r * 6 + i, 2] for r in range(3) for i in range(3)]
+    torch.testing.assert_close(captured[0], torch.stack(expected))
+
+
 def test_a_system_without_policy_cannot_act():
     with pytest.raises(ConfigError, match="no policy to act with"):
         Lara(lam=tiny_lam()).act(tiny_batch().observation, steps=1)
