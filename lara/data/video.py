@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lara.data.video_write import require_av
-from lara.errors import DataError, missing_extra
+from lara.errors import DataError, MissingExtraError, missing_extra
 
 
 class VideoReader(Protocol):
@@ -241,6 +241,11 @@ class TorchCodecReader:
             from torchcodec.decoders import VideoDecoder
         except ImportError as error:
             raise missing_extra("torchcodec", "torchcodec", "reading video with torchcodec") from error
+        except (RuntimeError, OSError) as error:  # installed, but the system's FFmpeg libraries are not
+            raise MissingExtraError(
+                "torchcodec is installed and does not load; it needs the system's FFmpeg libraries (Debian: apt-get "
+                f"install ffmpeg), or read with PyAV, which brings its own. It said: {str(error)[:300]}"
+            ) from error
         if self._process != os.getpid():  # see PyAVReader
             self._inherited = [*self._inherited, self._decoders]
             self._decoders, self._process = OrderedDict(), os.getpid()
