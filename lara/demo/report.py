@@ -60,7 +60,7 @@ def summarise(
             "tasks": {task: {k: r[k] for k in ("rate", "successes", "n")} for task, r in run["tasks"].items()},
         }
     paired = compare(output / "eval_lara", output / "eval_dit_only")
-    health = {key: _last(output / "demo_lara", f"{key}") for key in HEALTH}
+    health = {key: _last(output / "demo_lara", key) for key in HEALTH}
     return {
         "policies": policies,
         "lara_against_dit_only": {

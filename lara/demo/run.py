@@ -60,7 +60,7 @@ def plan(config: dict[str, Any]) -> Plan:
     return Plan(
         data=(
             Step(name="collect", arguments=collect),
-            Step(name="check", arguments=("check", "experiment=demo_lara", f"data.root={data}", "stage.load.lam=none")),
+            Step(name="check", arguments=("check", "experiment=demo_lara", f"data.root={data}")),
         ),
         left=(train("demo_lam", lam_steps), train("demo_lara", steps, lam)),
         right=(train("demo_dit_only", steps), train("demo_blind", steps)),

@@ -11,7 +11,6 @@ from lara.train.stage import apply_stage
 from tests.tiny import open_gates
 
 ROOTS = sorted(p.stem for p in config_folder().glob("*.yaml"))
-GIVEN = ["data.root=somewhere", "client.checkpoint=somewhere", "output=somewhere", "policy.backbone.path=somewhere"]
 # values that a config leaves open, by the root that has them
 OPEN = {
     "train": ["data.root=x", "policy.backbone.path=x"],
