@@ -72,7 +72,7 @@ def measure(config: dict[str, Any]) -> Footprint:
         f"activations of {micro} samples": saved * micro // TRACED // (2 if half else 1),
     }
     align = getattr(system, "align", None)
-    blocks = len(system.policy.expert.blocks) if getattr(system, "policy", None) is not None else 0
+    blocks = system.policy.blocks if getattr(system, "policy", None) is not None else 0
     return Footprint(
         stage=stage.name,
         steps=stage.steps,

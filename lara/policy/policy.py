@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,16 +14,8 @@ from lara.ops.flow import euler, path, sample_tau
 from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbone import Tokens
 from lara.policy.expert import FlowExpert
+from lara.policy.host import FlowOutput
 from lara.types import ActionChunk, Observation
-
-
-class FlowOutput(NamedTuple):
-    """What one noise draw gave. velocity, target: (B, H, A). states: name -> (B, H, E). tau_B: (B,)."""
-
-    velocity: Tensor
-    target: Tensor
-    states: dict[str, Tensor]
-    tau_B: Tensor
 
 
 class Policy(nn.Module):
@@ -53,6 +45,14 @@ class Policy(nn.Module):
         self.expert = expert(context_width=self.adapter.width)
         self.draws = draws
         self.tau_law = {"alpha": tau_alpha, "beta": tau_beta, "scale": tau_scale}
+
+    @property
+    def width(self) -> int:
+        return self.expert.width
+
+    @property
+    def blocks(self) -> int:
+        return len(self.expert.blocks)
 
     def parts(self) -> dict[str, nn.Module]:
         return {"backbone": self.backbone, "adapter": self.adapter, "expert": self.expert}

@@ -16,7 +16,7 @@ from lara.losses.alignment import variance_floor
 from lara.ops.masks import last_valid_step, masked_mean, take_step
 from lara.ops.similarity import centre, common_direction, cosine, effective_rank, retrieval
 from lara.policy.expert import tapped_state
-from lara.policy.policy import FlowOutput
+from lara.policy.host import FlowOutput
 from lara.types import Losses
 
 

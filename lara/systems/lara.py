@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.losses.flow import velocity_mse
-from lara.policy.policy import Policy
+from lara.policy.host import FlowPolicy
 from lara.systems.alignment import Alignment
 from lara.types import ActionChunk, Batch, Losses, Observation
 
@@ -35,23 +36,20 @@ class Lara(nn.Module):
     def __init__(
         self,
         *,
-        policy: Policy | None = None,
+        policy: FlowPolicy | None = None,
         lam: LatentActionModel | None = None,
         align: Callable[..., Alignment] | None = None,
     ) -> None:
         super().__init__()
         if policy is None and lam is None:
             raise ConfigError("a system needs a policy, a LAM, or both; got neither")
-        self.policy = policy
+        self.policy: Any = policy
         self.lam = lam
         self.align: Alignment | None = None
         if align is not None:
             if policy is None or lam is None:
                 raise ConfigError("align needs both a policy and a LAM; set system.align=null or build both")
-            expert = policy.expert
-            self.align = align(
-                width=expert.width, blocks=len(expert.blocks), latent_dim=lam.latent_dim, queries=lam.queries
-            )
+            self.align = align(width=policy.width, blocks=policy.blocks, latent_dim=lam.latent_dim, queries=lam.queries)
             self.align.watch(lam)
 
     def parts(self) -> dict[str, nn.Module]:
