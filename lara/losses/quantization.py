@@ -9,21 +9,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lara.ops.masks import masked_mean
+from lara.ops.masks import masked_mean, masked_mse
 
 
 def commitment(
     z_BQD: Float[Tensor, "B Q D"], code_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """mean |z - sg(code)|^2 over components: moves the encoder (van den Oord et al. 2017, Eq. 3, third term)."""
-    return _mean_square(z_BQD - code_BQD.detach(), mask_B)
+    return masked_mse(z_BQD, code_BQD.detach(), mask_B[:, None, None])
 
 
 def codebook(
     z_BQD: Float[Tensor, "B Q D"], code_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """mean |sg(z) - code|^2 over components: moves the codes (the same equation, second term)."""
-    return _mean_square(z_BQD.detach() - code_BQD, mask_B)
+    return masked_mse(z_BQD.detach(), code_BQD, mask_B[:, None, None])
 
 
 def soft_kl(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
@@ -65,12 +65,6 @@ def code_usage(indices_BQ: Int[Tensor, "B Q"], mask_B: Bool[Tensor, "B"], codes:
     counts = counts.scatter_add(0, indices_BQ.long().flatten(), weight_BQ.flatten())
     p = counts / counts.sum().clamp(min=1)
     return {"perplexity": torch.exp(-torch.xlogy(p, p).sum()), "used_codes": (counts > 0).sum().float()}
-
-
-def _mean_square(difference_BQD: Tensor, mask_B: Tensor) -> Tensor:
-    mask = mask_B[:, None, None]
-    # masked before the square, whose backward would turn a masked NaN and a zero gradient into NaN
-    return masked_mean(torch.where(mask, difference_BQD, torch.zeros_like(difference_BQD)).square(), mask)
 
 
 def _mean_assignment(q_BQK: Tensor, mask_B: Tensor) -> Tensor:

@@ -7,21 +7,21 @@ from torch import Tensor, nn
 
 from lara.errors import CheckpointError, missing_extra
 from lara.meta import weights_wanted
-from lara.ops.masks import masked_mean
+from lara.ops.masks import masked_mean, masked_mse
 
 
 def pixel_mse(
     prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """Mean squared error over real samples (003, Eq. 3, first term), in whatever units the images share."""
-    return masked_mean((prediction - target).square(), mask_B[:, None, None, None])
+    return masked_mse(prediction, target, mask_B[:, None, None, None])
 
 
 def feature_mse(
     prediction: Float[Tensor, "B P E"], target: Float[Tensor, "B P E"], mask_B: Bool[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """Mean squared error between encoder tokens; the target side carries no gradient."""
-    return masked_mean((prediction - target.detach()).square(), mask_B[:, None, None])
+    return masked_mse(prediction, target.detach(), mask_B[:, None, None])
 
 
 class Perceptual(nn.Module):

@@ -18,6 +18,16 @@ def masked_mean(values: Tensor, mask: Tensor) -> Float[Tensor, ""]:
     return total / mask.sum().clamp(min=1)
 
 
+def masked_mse(a: Tensor, b: Tensor, mask: Tensor) -> Float[Tensor, ""]:
+    """Mean of (a - b)^2 where `mask` (broadcastable to them) is True; 0 where nothing is.
+
+    The difference is replaced before it is squared: the square's backward would multiply a masked NaN or inf by a zero
+    gradient, and hand on NaN.
+    """
+    difference = torch.where(mask, a - b, torch.zeros_like(a))
+    return masked_mean(difference.square(), mask)
+
+
 def last_valid_step(mask_BH: Bool[Tensor, "B H"]) -> Int[Tensor, "B"]:
     """Index of the last True step of each row: the row [1 1 1 0] gives 2, [1 1 1 1] gives 3.
 

@@ -1,6 +1,6 @@
 import torch
 
-from lara.ops.masks import last_valid_step, masked_mean, take_step
+from lara.ops.masks import last_valid_step, masked_mean, masked_mse, take_step
 
 
 def test_masked_values_touch_neither_value_nor_gradient_even_when_not_finite():
@@ -9,6 +9,14 @@ def test_masked_values_touch_neither_value_nor_gradient_even_when_not_finite():
     mean.backward()
     assert mean.item() == 1.5
     assert torch.equal(values.grad, torch.tensor([[0.5, 0.5], [0.0, 0.0]]))
+
+
+def test_a_masked_difference_is_never_squared():
+    a = torch.tensor([[1.0], [float("nan")], [float("inf")]], requires_grad=True)
+    error = masked_mse(a, torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[True], [False], [False]]))
+    error.backward()
+    assert error.item() == 4.0
+    assert torch.equal(a.grad, torch.tensor([[-4.0], [0.0], [0.0]]))
 
 
 def test_an_all_false_mask_is_zero_with_zero_gradient():
