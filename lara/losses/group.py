@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lara.latents.groups import Group
-from lara.ops.masks import masked_mean
+from lara.ops.masks import masked_mean, masked_mse
 
 
 def composition(
@@ -41,14 +41,16 @@ def identity_anchor(space: Group, z_aa: Float[Tensor, "B Q D"], mask_B: Bool[Ten
     return _distance(z_aa, space.identity(z_aa), mask_B)
 
 
-@torch.no_grad()
 def relative(error: Float[Tensor, ""], z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
-    """error / mean z^2 over components: a law's error without the unit of z, for the log.
+    """error / mean z^2 over components: a law's error without the unit of z.
 
-    A law on R^D is also won by shrinking z to 0; this figure then stays where it was. About 1: the law's prediction is
-    no better than 0. For rotations mean z^2 = 1/N, and the figure is |difference|_F^2 / N, in [0, 4].
+    A law on R^D is also won by shrinking z to 0; this figure then stays where it was, and as a loss (gradients flow
+    into both numbers) it never asks for it. About 1: the law's prediction is no better than 0. For rotations
+    mean z^2 = 1/N, and the figure is |difference|_F^2 / N, in [0, 4].
     """
-    return error / masked_mean(z_BQD.float().square(), mask_B[:, None, None]).clamp(min=torch.finfo(torch.float32).tiny)
+    (z_BQD,) = _real(mask_B, z_BQD)
+    # a latent of exactly 0 obeys every law; the floor keeps its gradient finite
+    return error / masked_mean(z_BQD.float().square(), mask_B[:, None, None]).clamp(min=torch.finfo(torch.float32).eps)
 
 
 def _real(mask_B: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
@@ -59,4 +61,4 @@ def _real(mask_B: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
 def _distance(a: Tensor, b: Tensor, mask_B: Tensor) -> Tensor:
     # differences of nearly equal latents lose all their digits in bf16
     a, b = (x if x.dtype == torch.float64 else x.float() for x in (a, b))
-    return masked_mean((a - b).square(), mask_B[:, None, None])
+    return masked_mse(a, b, mask_B[:, None, None])

@@ -20,11 +20,14 @@ from lara.systems.triplet import LamSystem, Triplet
 from lara.types import Batch, Losses
 
 PAIRS = ("ab", "bc", "ac", "ba")
+LAWS = ("lam.composition", "lam.reversal", "lam.composition_relative", "lam.reversal_relative")
 
 
 class Alam(LamSystem):
-    """lam: over a `GroupSpace`. Terms: lam.reconstruction, those of its space, lam.lpips if it has LPIPS,
-    lam.composition, lam.reversal; the ablations of Table 4 switch the last two off by a weight of null."""
+    """lam: over a `GroupSpace`. Terms: lam.reconstruction, those of its space, lam.lpips if it has LPIPS, and the two
+    laws, each in the paper's form (lam.composition, lam.reversal) and divided by the mean square of z
+    (lam.composition_relative, lam.reversal_relative, ours), which a shrinking z cannot win. A stage weighs one form and
+    switches the other off by null; the ablations of Table 4 switch a law off in both."""
 
     def __init__(self, *, lam: LatentActionModel) -> None:
         if not isinstance(lam.space, GroupSpace):
@@ -34,7 +37,7 @@ class Alam(LamSystem):
         super().__init__(lam)
 
     def terms(self) -> tuple[str, ...]:
-        return (*(f"lam.{name}" for name in self.lam.terms()), "lam.composition", "lam.reversal")
+        return (*(f"lam.{name}" for name in self.lam.terms()), *LAWS)
 
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         space, lam = self.lam.space, self.lam
@@ -53,13 +56,12 @@ class Alam(LamSystem):
             computed["lam.lpips"] = lam.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask)
         computed["lam.composition"] = composition(space, z_ab, z_bc, z_ac, whole)
         computed["lam.reversal"] = reversal(space, z_ab, z_ba, triplet.mask(["ab"]))
+        computed["lam.composition_relative"] = relative(computed["lam.composition"], z_ac, whole)
+        computed["lam.reversal_relative"] = relative(computed["lam.reversal"], z_ab, triplet.mask(["ab"]))
 
-        metrics = {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
+        metrics = {name: computed[name].detach() for name in LAWS}
+        metrics |= {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
         metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
-        metrics["lam.composition_relative"] = relative(computed["lam.composition"].detach(), z_ac.detach(), whole)
-        metrics["lam.reversal_relative"] = relative(
-            computed["lam.reversal"].detach(), z_ab.detach(), triplet.mask(["ab"])
-        )
         if not self.training:
             metrics["lam.psnr_other_latent"] = lam.quality_with_another_latent(bottleneck.z, target, now, mask)
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)

@@ -71,6 +71,17 @@ def test_the_relative_figure_does_not_fall_when_everything_shrinks():
     torch.testing.assert_close(relative(reversal(space, a, 0 * a, mask), a, mask), torch.tensor(1.0))
 
 
+def test_shrinking_z_lowers_the_law_but_not_its_relative_form():
+    space, mask = AdditiveSpace(dim=3), torch.ones(4, dtype=torch.bool)
+    scale = torch.ones((), requires_grad=True)
+    a, b, c = (scale * torch.randn(4, 2, 3) for _ in range(3))
+    law = composition(space, a, b, c, mask)
+    (towards_zero,) = torch.autograd.grad(law, scale, retain_graph=True)
+    (unmoved,) = torch.autograd.grad(relative(law, c, mask), scale)
+    assert towards_zero > 0.1
+    assert abs(unmoved) < 1e-5
+
+
 def test_the_relative_figure_of_rotations_is_at_most_four():
     space, mask = SPACES["rotation"], torch.ones(6, dtype=torch.bool)
     still = torch.eye(N).expand(6, N, N)

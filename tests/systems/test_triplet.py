@@ -44,8 +44,9 @@ def _losses(system, batch=None, terms=None):
     return system.losses(batch or _batch(), frozenset(terms or system.terms()))
 
 
-def test_terms_are_the_papers():
-    assert _alam().terms() == ("lam.reconstruction", "lam.commitment", "lam.composition", "lam.reversal")
+def test_terms_are_the_papers_and_the_two_laws_without_a_unit():
+    papers = ("lam.reconstruction", "lam.commitment", "lam.composition", "lam.reversal")
+    assert _alam().terms() == (*papers, "lam.composition_relative", "lam.reversal_relative")
     assert _rotvla().terms() == ("lam.reconstruction", "lam.kl", "lam.composed")
     assert _rotvla(softvq=False).terms() == ("lam.reconstruction", "lam.composed")
 
