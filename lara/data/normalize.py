@@ -112,6 +112,86 @@ class Normalizer:
         return self.offset.astype(x.dtype), self.scale.astype(x.dtype)
 
 
+class RelativeNormalizer:
+    """Absolute action chunks <-> chunks relative to the state at their start, normalised step by step; an exact pair.
+
+        y[h, d] = (a[h, d] - relative[d] * s[d] - offset[h, d]) / scale[h, d]
+
+    The farther a step, the larger its distance from the start: with one scale for all, the first steps of a relative
+    chunk would be nearly 0. So each of H steps has statistics of its own (GR00T N1.6 and N1.7, relative_stats). A dim
+    that stays absolute (a gripper) has the same statistics at every step. The difference is per number: right for
+    joints and positions; a rotation's has to be taken before, see data.rotations.
+
+    statistics: of H * A numbers, steps outermost, as `fit` makes them. relative: one bool per action dim.
+    """
+
+    def __init__(self, statistics: Statistics, mode: Mode, *, relative: tuple[bool, ...]) -> None:
+        if not relative or statistics.dim % len(relative):
+            raise DataError(
+                f"statistics of a relative chunk have steps * {len(relative)} numbers, got {statistics.dim}; make them "
+                "with RelativeNormalizer.fit"
+            )
+        flat = Normalizer(statistics, mode)
+        self.mode: Mode = mode
+        self.relative = np.asarray(relative, bool)
+        self.offset: np.ndarray = flat.offset.reshape(-1, len(relative))
+        self.scale: np.ndarray = flat.scale.reshape(-1, len(relative))
+
+    @staticmethod
+    def fit(
+        actions: np.ndarray, states: np.ndarray, *, relative: tuple[bool, ...], real: np.ndarray | None = None
+    ) -> Statistics:
+        """Of (n, H, A) absolute actions, and (n, A) states in the same units and order of dims.
+
+        real: (n, H), True where a step exists (chunks at an episode's end are shorter). Raises DataError for other
+        shapes, or a step that no chunk has.
+        """
+        n, steps, dims = actions.shape
+        real = np.ones((n, steps), bool) if real is None else real
+        if states.shape != (n, dims) or real.shape != (n, steps) or len(relative) != dims:
+            raise DataError(
+                f"chunks {actions.shape} need states {(n, dims)}, real {(n, steps)} and {dims} relative flags; got "
+                f"{states.shape}, {real.shape} and {len(relative)}"
+            )
+        if not real.any(axis=0).all():
+            raise DataError(
+                f"no chunk has a real step {int(np.argmin(real.any(axis=0)))} of {steps}; shorten the horizon"
+            )
+        moved = np.asarray(relative, bool)
+        difference = actions - states[:, None] * moved
+        pooled = Statistics.of(difference[real])
+        single = [Statistics.of(difference[real[:, h], h]) for h in range(steps)]
+
+        def row(name: str) -> tuple[float, ...]:
+            return tuple(getattr(s if moved[d] else pooled, name)[d] for s in single for d in range(dims))
+
+        return Statistics(**{name: row(name) for name in _FIELDS}, count=min(s.count for s in single))
+
+    def normalize(self, actions: Array, state: Array) -> Array:
+        """(..., h, A) absolute actions, h <= H, and the (..., A) state at their start -> (..., h, A) normalised."""
+        offset, scale, reference = self._like(actions, state)
+        return (actions - reference - offset) / scale
+
+    def unnormalize(self, y: Array, state: Array) -> Array:
+        """(..., h, A) normalised -> (..., h, A) absolute actions; inverse of `normalize` with the same state."""
+        offset, scale, reference = self._like(y, state)
+        return y * scale + offset + reference
+
+    def _like(self, x: Array, state: Array) -> tuple[Array, Array, Array]:
+        steps, dims = x.shape[-2:]
+        if dims != len(self.relative) or state.shape[-1] != dims or not 1 <= steps <= len(self.offset):
+            raise DataError(
+                f"expected chunks of 1..{len(self.offset)} steps and states of {len(self.relative)} dims, got "
+                f"{tuple(x.shape)} and {tuple(state.shape)}"
+            )
+        offset, scale, relative = self.offset[:steps], self.scale[:steps], self.relative
+        if isinstance(x, torch.Tensor) and isinstance(state, torch.Tensor):
+            pair = [torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (offset, scale, relative)]
+            return pair[0], pair[1], (state.to(x.dtype) * pair[2])[..., None, :]
+        reference = (np.asarray(state) * relative).astype(x.dtype)[..., None, :]
+        return offset.astype(x.dtype), scale.astype(x.dtype), reference
+
+
 def _almost_nothing(scale: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     # float32 data has about 7 digits: a spread below a millionth of the values' size is rounding, not movement.
     return scale <= 1e-6 * np.maximum(1e-3, np.maximum(np.abs(low), np.abs(high)))

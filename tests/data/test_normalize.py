@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lara.data.normalize import Mode, Normalizer, Statistics
+from lara.data.normalize import Mode, Normalizer, RelativeNormalizer, Statistics
 from lara.errors import DataError
 
 MODES = get_args(Mode)
@@ -103,3 +103,55 @@ def test_wrong_widths_modes_and_data_are_named():
 def test_no_dimensions_at_all():
     normalizer = Normalizer(Statistics.of(np.zeros((4, 0), np.float32)), "quantile")
     assert normalizer.normalize(np.zeros((4, 0), np.float32)).shape == (4, 0)
+
+
+def _chunks(n=40, steps=5, dims=3):
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(n, dims)) * 3
+    walk = np.cumsum(rng.normal(size=(n, steps, dims)), axis=1)
+    return states[:, None] * np.array([1.0, 1.0, 0.0]) + walk, states
+
+
+@pytest.mark.parametrize("mode", ["mean_std", "min_max", "quantile", "identity"])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_relative_chunks_come_back_exactly(mode, kind):
+    actions, states = _chunks()
+    relative = (True, True, False)
+    pair = RelativeNormalizer(RelativeNormalizer.fit(actions, states, relative=relative), mode, relative=relative)
+    if kind == "torch":
+        actions, states = torch.from_numpy(actions), torch.from_numpy(states)
+    for steps in (5, 2):
+        y = pair.normalize(actions[:, :steps], states)
+        np.testing.assert_allclose(pair.unnormalize(y, states), actions[:, :steps], atol=1e-12)
+
+
+def test_each_step_of_a_relative_dim_has_a_scale_of_its_own_and_an_absolute_dim_one():
+    actions, states = _chunks(4000)
+    relative = (True, True, False)
+    pair = RelativeNormalizer(RelativeNormalizer.fit(actions, states, relative=relative), "mean_std", relative=relative)
+    y = pair.normalize(actions, states)
+    np.testing.assert_allclose(y[..., :2].std(axis=0), 1.0, atol=1e-9)
+    np.testing.assert_allclose(pair.scale[:, 0], np.sqrt(np.arange(1, 6)), rtol=0.1)  # a random walk spreads so
+    assert len(set(pair.scale[:, 2])) == 1
+    # where the chunk starts does not matter to a relative dim, and does to an absolute one
+    moved = pair.normalize(actions + 7.0, states + 7.0)
+    np.testing.assert_allclose(moved[..., :2], y[..., :2], atol=1e-9)
+    assert abs(moved[..., 2] - y[..., 2]).min() > 1.0
+
+
+def test_steps_past_an_episodes_end_are_not_counted():
+    actions, states = _chunks()
+    real = np.ones(actions.shape[:2], bool)
+    real[:10, 3:] = False
+    spoilt = np.where(real[..., None], actions, 1e6)
+    relative = (True, True, False)
+    found = RelativeNormalizer.fit(spoilt, states, relative=relative, real=real)
+    assert max(found.max) < 1e3
+    assert found.count == 30
+    with pytest.raises(DataError, match="no chunk has a real step 4"):
+        RelativeNormalizer.fit(actions, states, relative=relative, real=np.arange(5) < 4 * np.ones((40, 1)))
+    with pytest.raises(DataError, match="relative flags"):
+        RelativeNormalizer.fit(actions, states, relative=(True, False))
+    pair = RelativeNormalizer(found, "min_max", relative=relative)
+    with pytest.raises(DataError, match=r"1\.\.5 steps"):
+        pair.normalize(np.zeros((6, 3)), np.zeros(3))
