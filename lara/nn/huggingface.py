@@ -19,11 +19,7 @@ def load_image_text_model(
     feature: what needs it, for the message when transformers is missing.
     Raises ConfigError, MissingExtraError, or CheckpointError where nothing can be loaded.
     """
-    if trust_remote_code and not _is_commit(revision):
-        raise ConfigError(
-            "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
-            f"got revision={revision!r}"
-        )
+    require_pinned_code(trust_remote_code, revision)
     try:
         from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:
@@ -40,6 +36,15 @@ def load_image_text_model(
             f"no image-text model could be loaded from '{path}' (revision {revision}): {error}\nGive the path of a "
             "local folder (config.json, *.safetensors, processor files), or check network, name and access rights."
         ) from error
+
+
+def require_pinned_code(trust_remote_code: bool, revision: str | None) -> None:
+    """ConfigError where foreign code would run at a revision that can change under one's feet."""
+    if trust_remote_code and not _is_commit(revision):
+        raise ConfigError(
+            "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
+            f"got revision={revision!r}"
+        )
 
 
 def _is_commit(revision: str | None) -> bool:
