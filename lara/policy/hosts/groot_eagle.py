@@ -135,10 +135,10 @@ def _load(path: str, revision: str | None, trust_remote_code: bool, dtype: str) 
         model: Any = AutoModel.from_config(config, trust_remote_code=trust_remote_code, dtype=getattr(torch, dtype))
     except (OSError, ValueError, ImportError) as error:
         raise CheckpointError(
-            f"no Eagle model could be made from '{path}' (revision {revision}): {error}\nGive a folder "
-            "with config.json, the modelling and processing code and the tokenizer files (in Isaac-GR00T: gr00t/model/backbone/"
-            "eagle2_hg_model for N1.5, gr00t/model/modules/nvidia/Eagle-Block2A-2B-v2 for N1.6). The code may need an "
-            "older transformers than this one."
+            f"no Eagle model could be made from '{path}' (revision {revision}): {error}\n"
+            "Give a folder with config.json, the modelling and processing code and tokenizer files (in Isaac-GR00T: "
+            "gr00t/model/backbone/eagle2_hg_model for N1.5, gr00t/model/modules/nvidia/Eagle-Block2A-2B-v2 for N1.6). "
+            "The code may need an older transformers than this one."
         ) from error
     processor.tokenizer.padding_side = "left"
     return processor, model

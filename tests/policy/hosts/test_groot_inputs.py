@@ -213,3 +213,62 @@ def test_foreign_code_runs_only_when_trusted_and_pinned():
     for revision in (None, "main", PIN[:12]):
         with pytest.raises(ConfigError, match="40-digit"):
             EagleBackbone(**settings, revision=revision, trust_remote_code=True)
+
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for c in m.content %}{% if c.type == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+)
+
+
+@pytest.fixture
+def qwen_folder(tmp_path):
+    """A processor folder of transformers' own making, with a vocabulary of a few words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3VLProcessor
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
+    from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
+
+    special = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|im_start|>", "<|im_end|>"]
+    words = ["<pad>", "<unk>", "user", "open", "the", "lower", "drawer"]
+    inner = Tokenizer(models.WordLevel({w: k for k, w in enumerate(words + special)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>", additional_special_tokens=special
+    )
+    pixels = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2, "do_resize": False}
+    pixels |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    processor = Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(**pixels),
+        tokenizer=tokenizer,
+        video_processor=Qwen3VLVideoProcessor(),
+        chat_template=CHAT,
+    )
+    processor.save_pretrained(tmp_path)
+    return str(tmp_path), inner
+
+
+def test_the_hub_processor_gives_what_the_model_reads(qwen_folder):
+    folder, vocabulary = qwen_folder
+    images = torch.randint(0, 256, (2, 2, 3, 32, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    inputs = HubProcessor(path=folder)(images, ("Open!", "open the lower drawer"))
+    own = WordProcessor(vocabulary=64, patch=8, merge=2)(images, ("open", "open the lower drawer"))
+    assert torch.equal(inputs["image_grid_thw"], own["image_grid_thw"])
+    torch.testing.assert_close(inputs["pixel_values"], own["pixel_values"], rtol=0, atol=1e-5)
+    piece = vocabulary.token_to_id("<|image_pad|>")
+    assert (inputs["input_ids"] == piece).sum(dim=1).tolist() == [12, 12]
+    assert torch.equal(inputs["mm_token_type_ids"] == 1, inputs["input_ids"] == piece)
+    mask = inputs["attention_mask"].bool()
+    assert mask[1].all()
+    assert not mask[0, :3].any()
+    # images before the text, and "Open!" is said without its mark
+    first = inputs["input_ids"][0][mask[0]].tolist()
+    assert first.index(piece) < first.index(vocabulary.token_to_id("open"))
+    special = {"image_token": piece, "video_token": vocabulary.token_to_id("<|video_pad|>")}
+    special |= {f"vision_{k}_token": vocabulary.token_to_id(f"<|vision_{k}|>") for k in ("start", "end")}
+    processor = HubProcessor(path=folder)
+    backbone = QwenBackbone(processor=processor, text=TEXT, vision=VISION, select_layer=2, **special).eval()
+    observation = tiny_batch(2, views=2).observation
+    tokens = backbone(observation)
+    assert tokens.image.sum(dim=1).tolist() == [8, 8]
+    assert torch.isfinite(tokens.x).all()
