@@ -1,0 +1,1 @@
+"""Policies made elsewhere, under the contract of `policy.host`: the vendors' parameter names, our batches."""
