@@ -1,10 +1,10 @@
 """LARA for any torch policy (003, section 5.3): attach a latent action model to a layer, train, detach.
 
     model = lara.attach(policy, lam, tap="blocks.10")
-    loss = model(*whatever_the_policy_takes, lara=lara.Frames(frames, steps=mask))    # its own loss, and ours in it
+    loss = model(*whatever_the_policy_takes, lara=lara.Frames(frames, steps=mask))    # its loss, and ours in it
     policy = model.detach()                                                           # as if it had never been wrapped
 
-Everything is computed inside the wrapped forward, so that DDP and FSDP, which hook into it, see one module and one pass.
+Everything is computed inside the wrapped forward, so that DDP and FSDP, which hook into it, see one pass of one module.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def attach(
     add: Callable[[Any, Tensor], Any] | None = None,
     **alignment: Any,
 ) -> Attached:
-    """The policy with a LAM beside it, sharing the policy's modules (nothing is copied, nothing in it is replaced).
+    """The policy with a LAM beside it. Nothing of the policy is copied or replaced.
 
-    tap:       path of a module of `model`, e.g. "action_head.model.transformer_blocks.13"; point, select: see `Capture`.
+    tap:       path of a module of `model` ("action_head.model.transformer_blocks.13"); point, select: see `Capture`.
     token, first_action: see `pick_token`; the default is each sample's last REAL action step.
     width:     of the hidden state; read off a Linear or a norm, to be given for other modules.
     projector: layers of the MLP f (1 = the release's single Linear), or f itself, (n, width) -> (n, Q * D).
@@ -206,8 +206,8 @@ def add_to_loss(output: Any, extra: Tensor) -> Any:
         rest = (output[0] + extra, *output[1:])
         return output._make(rest) if hasattr(output, "_make") else rest  # type: ignore[attr-defined]
     raise ConfigError(
-        f"the policy returned a {type(output).__name__} in which no scalar loss was found (itself, 'loss', or the first "
-        "of a tuple); say how to add ours with attach(..., add=lambda output, extra: ...)"
+        f"the policy returned a {type(output).__name__} without a scalar loss (itself, 'loss', or the first of "
+        "a tuple); say how to add ours with attach(..., add=lambda output, extra: ...)"
     )
 
 
@@ -224,7 +224,7 @@ def _width(capture: Capture) -> int:
     found = getattr(module, inside, None)
     if found is None:
         shape = getattr(module, "normalized_shape", None) or getattr(getattr(module, "weight", None), "shape", ())
-        found = shape[0] if len(shape) == 1 else None
+        found = shape[0] if shape is not None and len(shape) == 1 else None
     if not isinstance(found, int):
         raise ConfigError(f"the width of '{capture.tap}' ({type(module).__name__}) is not to be seen; give width=")
     return found

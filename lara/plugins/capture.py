@@ -49,7 +49,7 @@ class Capture:
 
     @contextmanager
     def armed(self, *, gradient: bool) -> Iterator[Capture]:
-        """Inside, the next call of the module is kept. Raises ConfigError when the block ends and it did not run once."""
+        """Inside, the next call of the module is kept. Raises ConfigError at the end unless it ran exactly once."""
         self._found.clear()
         self._armed, self._wants_gradient = True, gradient
         try:
@@ -95,8 +95,8 @@ class Capture:
             raise ConfigError(f"{what} at {self.select!r} is a {type(value).__name__}, expected a tensor (B, T, E)")
         if self._wants_gradient and not torch.is_grad_enabled():
             raise ConfigError(
-                f"the tap '{self.tap}' ran without gradients although the model trains: it lies under torch.no_grad() or "
-                "inside reentrant gradient checkpointing, whose first pass keeps no graph. Use use_reentrant=False "
+                f"the tap '{self.tap}' ran without gradients although the model trains: it lies under torch.no_grad() "
+                "or inside reentrant gradient checkpointing, whose first pass keeps no graph. Use use_reentrant=False "
                 "(gradient_checkpointing_kwargs={'use_reentrant': False}), tap another module, or align with "
                 "stop_gradient='policy'."
             )
@@ -113,19 +113,23 @@ def pick_token(h: Tensor, token: Token, steps_BH: Tensor | None, first_action: i
     if callable(token):
         return token(h)
     if h.ndim != 3:
-        raise ConfigError(f"expected hidden states (B, tokens, width) at the tap, got {tuple(h.shape)}; give a function")
+        raise ConfigError(
+            f"expected hidden states (B, tokens, width) at the tap, got {tuple(h.shape)}; give a function"
+        )
     if not isinstance(token, str):
         return h[:, token]
     if token != "last_valid":
         raise ConfigError(f"token is an index, a function or 'last_valid'; got {token!r}")
     if steps_BH is None:
-        raise ConfigError("token='last_valid' needs Frames(steps=...): which action steps are real, (B, H) or (B, H, A)")
+        raise ConfigError(
+            "token='last_valid' needs Frames(steps=...): which action steps are real, (B, H) or (B, H, A)"
+        )
     tokens, horizon = h.shape[1], steps_BH.shape[1]
     first = tokens - horizon if first_action is None else first_action
     if first < 0 or first + horizon > tokens:
         raise ConfigError(
-            f"{horizon} action steps from token {first} on do not fit the tap's {tokens} tokens; give first_action, the "
-            "place of action step 0"
+            f"{horizon} action steps from token {first} on do not fit the tap's {tokens} tokens; give first_action, "
+            "the place of action step 0"
         )
     return take_step(h, first + last_valid_step(steps_BH).repeat(tiles(len(h), len(steps_BH))))
 
@@ -133,7 +137,9 @@ def pick_token(h: Tensor, token: Token, steps_BH: Tensor | None, first_action: i
 def tiles(rows: int, samples: int) -> int:
     """R: how often a policy repeated its batch (several noise draws per sample, tiled as by `.repeat(R, ...)`)."""
     if samples == 0 or rows % samples:
-        raise ConfigError(f"the tap has {rows} rows, which is no multiple of the {samples} samples that were given frames")
+        raise ConfigError(
+            f"the tap has {rows} rows, which is no multiple of the {samples} samples that were given frames"
+        )
     return rows // samples
 
 

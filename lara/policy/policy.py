@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,6 +25,12 @@ class Policy(nn.Module):
         only the (small) expert and halves the variance of the flow loss over tau.
     tau_alpha, tau_beta, tau_scale: the law of the flow time, see ops.flow.sample_tau.
     """
+
+    # not SigLIP's pooling head, whose output an image-text model never reads
+    lora_regex: ClassVar[dict[str, str]] = {
+        "vlm": r"backbone\.(?!.*\.head\.).*\.([qkvo]_proj|out_proj|gate_proj|up_proj|down_proj|fc[12])",
+        "expert": r"(adapter|expert)\.blocks\.\d+\.(attention\.(query|key_value|out)|mlp\.(up|down))",
+    }
 
     def __init__(
         self,

@@ -27,6 +27,8 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
         there = [side for side in SIDES if config.get(side) is not None]
         raise CheckpointError(f"{checkpoint} holds no {' and no '.join(absent)}; it holds {', '.join(there)}")
     config |= {side: None for side in SIDES if side in config and side not in sides}
+    if "policy" not in sides:
+        config.pop("tuning", None)
     system = build(config, packages=("lara",))
     own = system.state_dict()
     weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}

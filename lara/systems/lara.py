@@ -26,12 +26,14 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.losses.flow import velocity_mse
 from lara.policy.host import FlowPolicy
+from lara.policy.hosts.tuning import Tuning
 from lara.systems.alignment import Alignment
 from lara.types import ActionChunk, Batch, Losses, Observation
 
 
 class Lara(nn.Module):
-    """policy, lam: either may be None. align: factory of an `Alignment` (needs both), or None."""
+    """policy, lam: either may be None. align: factory of an `Alignment` (needs both), or None. tuning: what of the
+    policy may learn, and through adapters or not; None: everything that the policy itself leaves free."""
 
     def __init__(
         self,
@@ -39,10 +41,15 @@ class Lara(nn.Module):
         policy: FlowPolicy | None = None,
         lam: LatentActionModel | None = None,
         align: Callable[..., Alignment] | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         super().__init__()
         if policy is None and lam is None:
             raise ConfigError("a system needs a policy, a LAM, or both; got neither")
+        if tuning is not None:
+            if policy is None:
+                raise ConfigError("tuning is of a policy, and this system has none; set peft=null")
+            tuning.apply(policy)
         self.policy: Any = policy
         self.lam = lam
         self.align: Alignment | None = None

@@ -17,9 +17,11 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
     """Part prefix -> checkpoint (a step folder or a run folder): copies those parts' weights and buffers into `system`.
 
     ema: the moving averages, where the checkpoint has them. A part may sit elsewhere in the other system; it is found
-    by its part name. Returns part -> number of tensors loaded; afterwards the system's `after_load()`, if it has one,
-    is called. Raises ConfigError for an unknown prefix or a part named twice, CheckpointError (before anything was
-    changed) when a part is absent, filled less than completely, over-filled, or of another shape.
+    by its part name. A part with LoRA adapters may start from one without: the base weights are taken, the adapters
+    stay fresh (they change nothing until they learn). Returns part -> number of tensors loaded; afterwards the system's
+    `after_load()`, if it has one, is called. Raises ConfigError for an unknown prefix or a part named
+    twice, CheckpointError (before anything was changed) when a part is absent, filled less than completely, over-filled,
+    or of another shape.
     """
     module = as_module(system)
     own_paths = part_paths(system)
@@ -40,6 +42,7 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
                 problems.append(f"{part}: 0 of {len(expected)} tensors ({_absent(part, checkpoint.part_paths)})")
                 continue
             found = keys_below(checkpoint.part_paths[part], weights)
+            expected = _around_adapters(expected, found)
             problem = _difference(part, expected, found, own, weights)
             if problem:
                 problems.append(problem)
@@ -58,6 +61,13 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
     if counts and callable(after_load):
         after_load()
     return counts
+
+
+def _around_adapters(expected: Mapping[str, str], found: Mapping[str, str]) -> Mapping[str, str]:
+    """`expected` (the checkpoint's relative key -> our key), when adapters are here and not there."""
+    if any(".lora_" in key for key in found) or not any(".lora_" in key for key in expected):
+        return expected
+    return {key.replace(".base_layer.", "."): full for key, full in expected.items() if ".lora_" not in key}
 
 
 def _absent(part: str, parts: Mapping[str, str]) -> str:

@@ -121,7 +121,8 @@ class AppliedStage:
     learning:  the parameters that learn, by name, in the system's order.
     part_of:   parameter name -> part name, for all parameters.
     parts:     the parts in `learn` (some of their parameters may be frozen by the part itself).
-    frozen_modules: the other parts' modules. buffer_places: (name, module, attribute) of learning parts' buffers.
+    frozen_modules: the other parts' modules, and those of learning parts whose every parameter is frozen.
+    buffer_places: (name, module, attribute) of learning parts' buffers.
     """
 
     system: nn.Module
@@ -183,7 +184,7 @@ def apply_stage(system: System, stage: Stage) -> AppliedStage:
         learning=learning,
         part_of=part_of,
         parts=learn,
-        frozen_modules=tuple(m for part, m in parts.items() if part not in learn),
+        frozen_modules=tuple(m for part, m in parts.items() if part not in learn or _stands_still(m)),
         buffer_places=tuple(
             (f"{path}.{attribute}" if path else attribute, m, attribute)
             for path, m in module.named_modules()
@@ -193,6 +194,12 @@ def apply_stage(system: System, stage: Stage) -> AppliedStage:
     )
     applied.train()
     return applied
+
+
+def _stands_still(part: nn.Module) -> bool:
+    """Whether a part has parameters, and none of them learns; one with statistics alone (no parameter) does not."""
+    flags = [p.requires_grad for p in part.parameters()]
+    return bool(flags) and not any(flags)
 
 
 def _require_same_terms(stage: Stage, system: System) -> None:
