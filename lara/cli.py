@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "a dataset read, verified and cached, before anything trains on it",
     "probe": "whether the latents of a LAM mean anything, with baselines -> one page",
     "import": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
+    "export": "a part of a run as a folder of its own: `lara export policy`",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from lara.build import build
 from lara.errors import CheckpointError
+from lara.meta import filled_elsewhere
 from lara.train.checkpoint import Checkpoint, read_checkpoint
 
 SIDES = ("policy", "lam", "align")
@@ -29,7 +30,8 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
     config |= {side: None for side in SIDES if side in config and side not in sides}
     if "policy" not in sides:
         config.pop("tuning", None)
-    system = build(config, packages=("lara",))
+    with filled_elsewhere():
+        system = build(config, packages=("lara",))
     own = system.state_dict()
     weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}
     missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))

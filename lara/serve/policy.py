@@ -6,6 +6,7 @@ checkpoint's own data card, so that serving cannot drift from training.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from lara.data.card import DataCard
 from lara.data.images import resize_area
 from lara.errors import SpecError
 from lara.serve.client import PolicyCard
+from lara.serve.exported import is_exported, read_exported
 from lara.serve.load import load_system
 from lara.systems.system import System
 from lara.types import Observation
@@ -23,7 +25,7 @@ from lara.types import Observation
 def load_policy(
     *, checkpoint: str, ema: bool = True, steps: int = 5, device: str = "cpu", threads: int | None = None
 ) -> TrainedPolicy:
-    """A run folder or one checkpoint folder -> a policy that acts.
+    """A run folder, one checkpoint folder, or one made by `lara export policy to=native` -> a policy that acts.
 
     ema: the moving average of the weights where the checkpoint has one. steps: Euler steps per chunk. threads: of
     torch, for several processes on one machine. Only the policy is built; LAM and alignment play no part in acting.
@@ -31,6 +33,9 @@ def load_policy(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    if is_exported(Path(checkpoint)):
+        system, card = read_exported(Path(checkpoint))
+        return TrainedPolicy(system.to(device), card, steps=steps, identity=checkpoint)
     system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
     return TrainedPolicy(
         system.to(device), DataCard.from_dict(saved.card), steps=steps, identity=f"{checkpoint} ({saved.name})"

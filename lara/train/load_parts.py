@@ -20,8 +20,8 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
     by its part name. A part with LoRA adapters may start from one without: the base weights are taken, the adapters
     stay fresh (they change nothing until they learn). Returns part -> number of tensors loaded; afterwards the system's
     `after_load()`, if it has one, is called. Raises ConfigError for an unknown prefix or a part named
-    twice, CheckpointError (before anything was changed) when a part is absent, filled less than completely, over-filled,
-    or of another shape.
+    twice, CheckpointError (before anything was changed) when a part is absent, filled less than completely,
+    over-filled, or of another shape.
     """
     module = as_module(system)
     own_paths = part_paths(system)

@@ -1,0 +1,28 @@
+"""A part of a run as a folder of its own. The first word says which part:
+
+  lara export policy checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=false] [base=CHECKPOINT]
+
+policy: the policy alone, adapters merged, with its statistics; in lara's format or in that of the package that its
+weights came from.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+CONFIG = ""
+
+MODULES = {"policy": "export_policy"}  # word -> module of lara.commands with a main(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    from lara.errors import ConfigError, nearest
+
+    word = arguments[0] if arguments else ""
+    if word not in MODULES:
+        said = f"'{word}' cannot be exported" if word else "say what to export"
+        raise ConfigError(
+            f"{said}: lara export {'|'.join(MODULES)} checkpoint=RUN output=FOLDER. {nearest(word, MODULES)}"
+        )
+    return importlib.import_module(f"lara.commands.{MODULES[word]}").main(arguments[1:])

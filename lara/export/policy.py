@@ -1,0 +1,126 @@
+"""A run -> a folder with the policy alone: LoRA merged, statistics inside, no LAM, no projector.
+
+`to` says whose format: lara's ("native"), or that of the package the weights came from, which then needs no lara:
+
+    native    config.json  policy.safetensors  data.json                              lara.serve.policy.load_policy
+    lerobot   config.json  model.safetensors  policy_{pre,post}processor.json + stats  PreTrainedPolicy.from_pretrained
+    openpi    model.safetensors  assets/<robot>/norm_stats.json                        its PyTorch policies
+    groot     model.safetensors  statistics, and the base checkpoint's own records     Isaac-GR00T
+
+A policy says what it can become in `exports` (package -> the package's name for it), and gives its weights by
+`vendor_state_dict()`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lara.data.card import DataCard
+from lara.errors import ConfigError, nearest
+from lara.export.groot import write_groot
+from lara.export.lerobot import write_lerobot
+from lara.export.openpi import write_openpi
+from lara.policy.hosts.tuning import merge
+from lara.serve.exported import write_exported
+from lara.serve.load import load_system
+from lara.train.safe_files import publish_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a format is written from. kind: the package's name for the policy. system: its configuration here.
+    base: folder with the records of the checkpoint it started from, or None."""
+
+    policy: Any
+    card: DataCard
+    system: dict[str, Any]
+    kind: str
+    base: Path | None
+
+    def weights(self, **settings: Any) -> dict[str, Tensor]:
+        """The vendor's keys, each tensor its own contiguous memory on the CPU."""
+        tensors = self.policy.vendor_state_dict(**settings)
+        return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+
+
+def _native(trained: Trained, folder: Path) -> None:
+    write_exported(folder, system=trained.system, policy=trained.policy, card=trained.card)
+
+
+def _lerobot(trained: Trained, folder: Path) -> None:
+    prefix = "_groot_model." if trained.kind == "groot" else "model."
+    write_lerobot(folder, kind=trained.kind, weights=_prefixed(trained.weights(), prefix), card=trained.card)
+
+
+def _openpi(trained: Trained, folder: Path) -> None:
+    write_openpi(folder, weights=_prefixed(trained.weights(), ""), card=trained.card)
+
+
+def _groot(trained: Trained, folder: Path) -> None:
+    write_groot(folder, kind=trained.kind, weights=trained.weights(), card=trained.card, base=trained.base)
+
+
+FORMATS: dict[str, Callable[[Trained, Path], None]] = {
+    "native": _native,
+    "lerobot": _lerobot,
+    "openpi": _openpi,
+    "groot": _groot,
+}
+
+
+def export_policy(
+    *, checkpoint: str | Path, to: str, output: str | Path, ema: bool = True, base: str | Path | None = None
+) -> Path:
+    """Writes `output` (whole, or not at all) and returns it.
+
+    checkpoint: a run or one of its checkpoints. ema: the moving average where there is one. base: a folder with the
+    checkpoint that the policy started from, for formats that need its records.
+    Raises ConfigError for a format or a policy that does not fit it, and for an output that exists; CheckpointError for
+    a run without a policy.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"there is no format '{to}'. {nearest(to, FORMATS)}")
+    output = Path(output)
+    if output.exists():
+        raise ConfigError(f"{output} exists already; choose another output, or move it away")
+    system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
+    merge(system.policy)
+    kinds = {"native": "policy", **getattr(system.policy, "exports", {})}
+    if to not in kinds or (to != "native" and not hasattr(system.policy, "vendor_state_dict")):
+        raise ConfigError(
+            f"{type(system.policy).__name__} has no form in '{to}'; it can become "
+            + ", ".join(k for k in FORMATS if k in kinds)
+        )
+    trained = Trained(
+        policy=system.policy,
+        card=DataCard.from_dict(saved.card),
+        system=dict(saved.config["system"]),
+        kind=kinds[to],
+        base=Path(base) if base is not None else None,
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.parent / f".{output.name}-{uuid.uuid4().hex[:12]}"
+    temporary.mkdir()
+    try:
+        FORMATS[to](trained, temporary)
+        publish_folder(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return output
+
+
+def _prefixed(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The same tensors with exactly this package's prefix, whichever one the policy wrote."""
+    known = ("model.", "_groot_model.")
+    bare = {
+        name.removeprefix(next((p for p in known if all(n.startswith(p) for n in weights)), "")): value
+        for name, value in weights.items()
+    }
+    return {f"{prefix}{name}": value for name, value in bare.items()}

@@ -1,0 +1,35 @@
+"""Our normalisation in the words of other packages, so that their formula gives our numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lara.data.card import DataCard
+from lara.data.normalize import Normalizer, Statistics
+
+
+def equivalent(statistics: Statistics, normalizer: Normalizer) -> dict[str, np.ndarray]:
+    """min, max, mean, std, q01, q99 (each (D,) float64) of which the ones that the mode uses give exactly our map.
+
+    Our normaliser does not stretch a dimension that stands still, and takes [min, max] for one that moves in less than
+    2 % of the steps; the packages of the field divide by what they find. So the used pair is written from our map.
+    """
+    numbers = {k: np.asarray(getattr(statistics, k), np.float64) for k in ("min", "max", "mean", "std", "q01", "q99")}
+    low, high = normalizer.offset - normalizer.scale, normalizer.offset + normalizer.scale
+    used: dict[str, dict[str, np.ndarray]] = {
+        "mean_std": {"mean": normalizer.offset, "std": normalizer.scale},
+        "min_max": {"min": low, "max": high},
+        "quantile": {"q01": low, "q99": high},
+        "identity": {},
+    }
+    return {**numbers, **used[normalizer.mode]}
+
+
+def both(card: DataCard) -> dict[str, dict[str, Any]]:
+    """{"state": ..., "action": ...} of `equivalent`."""
+    return {
+        "state": equivalent(card.statistics["state"], card.normalizer_of_states()),
+        "action": equivalent(card.statistics["action"], card.normalizer_of_actions()),
+    }

@@ -1,0 +1,225 @@
+"""An exported policy acts as the trained one did, under the base model's names, and no byte of the LAM is inside."""
+
+import json
+import os
+import re
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lara.cli import main
+from lara.data.card import DataCard
+from lara.errors import CheckpointError, ConfigError
+from lara.export.policy import export_policy
+from lara.policy.hosts.tuning import merge
+from lara.policy.policy import Policy
+from lara.serve.load import load_system
+from lara.serve.policy import load_policy
+from lara.train.checkpoint import read_checkpoint
+from tests.test_whole_program import SMALL
+
+VENDOR = os.environ.get("LARA_LEROBOT_PYTHON")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two joint runs of two steps: without adapters, and with."""
+    root = tmp_path_factory.mktemp("export")
+    collect = ["collect", "benchmark=toy", "tasks=[reach-red,reach-blue]", "episodes=2", f"output={root}/data"]
+    assert main([*collect, "processes=1"]) == 0
+    common = ["experiment=demo_lara", f"data.root={root}/data", *SMALL, "data.cameras=[top]", "data.lam_cameras=[top]"]
+    given = [*common, "stage.steps=2", "stage.load={}", "optim.lr=0.01"]
+    assert main(["train", *given, f"output={root}/plain"]) == 0
+    assert main(["train", *given, f"output={root}/lora", "peft=expert_lora"]) == 0
+    return root
+
+
+@pytest.fixture
+def vendor(monkeypatch):
+    """lara's own policy made a host: the weights under another package's names."""
+    exports = {"lerobot": "pi05", "openpi": "pi05", "groot": "gr00t_n1_6"}
+    monkeypatch.setattr(Policy, "exports", exports, raising=False)
+    written = lambda self: {f"model.{name}": tensor for name, tensor in self.state_dict().items()}  # noqa: E731
+    monkeypatch.setattr(Policy, "vendor_state_dict", written, raising=False)
+
+
+def observed(policy):
+    card = policy.data
+    images = {c: np.full((40, 40, 3), 90, np.uint8) for c in card.cameras}
+    state = np.linspace(-1, 1, len(card.robot.observation.state)).astype(np.float32)
+    return {"images": images, "state": state, "instruction": "reach red", "key": (0, 1, 2, 3)}
+
+
+def test_the_native_folder_acts_bit_for_bit_as_the_run_and_under_the_same_names(runs, tmp_path):
+    assert main(["export", "policy", f"checkpoint={runs}/plain", "to=native", f"output={tmp_path}/out"]) == 0
+    trained, exported = load_policy(checkpoint=f"{runs}/plain"), load_policy(checkpoint=f"{tmp_path}/out")
+    assert np.array_equal(trained.act(observed(trained)), exported.act(observed(exported)))
+    own = load_system(runs / "plain", sides=("policy",))[0].policy.state_dict()
+    assert list(load_file(tmp_path / "out" / "policy.safetensors")) == sorted(own)
+    assert exported.system.lam is None
+    assert exported.system.align is None
+
+
+def test_adapters_are_merged_into_the_base_s_names_and_the_actions_stay(runs, tmp_path):
+    export_policy(checkpoint=runs / "lora", to="native", output=tmp_path / "out")
+    adapted, exported = load_policy(checkpoint=f"{runs}/lora"), load_policy(checkpoint=f"{tmp_path}/out")
+    np.testing.assert_allclose(adapted.act(observed(adapted)), exported.act(observed(exported)), rtol=1e-4, atol=1e-5)
+    plain = load_system(runs / "plain", sides=("policy",))[0].policy.state_dict()
+    assert set(load_file(tmp_path / "out" / "policy.safetensors")) == set(plain)
+    merge(adapted.system.policy)
+    assert np.array_equal(adapted.act(observed(adapted)), exported.act(observed(exported)))
+    assert "Tuning" not in (tmp_path / "out" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("to", ["native", "lerobot", "groot"])
+def test_no_byte_of_lam_or_projector_is_in_any_file(runs, tmp_path, vendor, to):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    export_policy(checkpoint=runs / "lora", to=to, output=tmp_path / "out", base=base)
+    weights = read_checkpoint(runs / "lora").weights(ema=True)
+    secret = {n: t for n, t in weights.items() if n.startswith(("lam.", "align.")) and t.numel() >= 8 and t.any()}
+    assert len(secret) > 10
+    for path in (p for p in (tmp_path / "out").rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        for name, tensor in secret.items():
+            if len(set(tensor.flatten().tolist())) > 4:  # not a row of ones, which every layer norm has
+                assert tensor.contiguous().numpy().tobytes() not in content, (path, name)
+        assert not re.search(rb"\"lam\.|align\.projector|lora_A", content), path
+
+
+def test_lerobot_s_files_hold_the_vendor_s_keys_and_our_normalisation(runs, tmp_path, vendor):
+    out = export_policy(checkpoint=runs / "plain", to="lerobot", output=tmp_path / "out")
+    system, saved = load_system(runs / "plain", sides=("policy",))
+    weights = load_file(out / "model.safetensors")
+    assert {n.removeprefix("model.") for n in weights} == set(system.policy.state_dict())
+    assert all(torch.equal(weights[f"model.{n}"], t) for n, t in system.policy.state_dict().items())
+    card = DataCard.from_dict(saved.card)
+    config = json.loads((out / "config.json").read_text())
+    assert config["type"] == "pi05"
+    assert config["output_features"]["action"]["shape"] == [card.robot.action.dim]
+    after = json.loads((out / "policy_postprocessor.json").read_text())["steps"][0]
+    numbers = load_file(out / after["state_file"])
+    low, high = numbers["action.min"].double().numpy(), numbers["action.max"].double().numpy()
+    y = np.linspace(-1.3, 1.3, card.robot.action.dim)
+    np.testing.assert_allclose((y + 1) / 2 * (high - low) + low, card.normalizer_of_actions().unnormalize(y), atol=1e-6)
+
+
+@pytest.mark.lerobot
+@pytest.mark.skipif(not VENDOR, reason="LARA_LEROBOT_PYTHON names no python with lerobot 0.4.4")
+def test_lerobot_itself_reads_config_and_statistics_and_undoes_our_normalisation(runs, tmp_path, vendor):
+    out = export_policy(checkpoint=runs / "plain", to="lerobot", output=tmp_path / "out")
+    card = load_policy(checkpoint=f"{runs}/plain").data
+    y = np.linspace(-1.3, 1.3, card.robot.action.dim).astype(np.float32)
+    code = (
+        "import sys, json, torch\n"
+        "from lerobot.configs.policies import PreTrainedConfig\n"
+        "from lerobot.policies.pi05.configuration_pi05 import PI05Config\n"
+        "from lerobot.processor import PolicyProcessorPipeline\n"
+        "from lerobot.processor.converters import policy_action_to_transition, transition_to_policy_action\n"
+        "config = PreTrainedConfig.from_pretrained(sys.argv[1])\n"
+        "pipe = PolicyProcessorPipeline.from_pretrained(sys.argv[1], config_filename='policy_postprocessor.json',\n"
+        "    to_transition=policy_action_to_transition, to_output=transition_to_policy_action)\n"
+        "out = pipe(torch.tensor([json.loads(sys.argv[2])]))\n"
+        "print('@' + json.dumps([config.type, config.chunk_size, out[0].tolist()]))"
+    )
+    done = subprocess.run(
+        [str(VENDOR), "-c", code, str(out), json.dumps(y.tolist())],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "PYTHONPATH": ""},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    kind, chunk, actions = json.loads(done.stdout.split("@")[-1])
+    assert (kind, chunk) == ("pi05", card.horizon)
+    np.testing.assert_allclose(actions, card.normalizer_of_actions().unnormalize(y), atol=1e-5)
+
+
+def test_openpi_gets_bare_keys_and_one_asset_and_only_normalisers_it_knows(runs, tmp_path, vendor):
+    with pytest.raises(ConfigError, match="openpi normalises state and action alike"):
+        export_policy(checkpoint=runs / "plain", to="openpi", output=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    from lara.export.openpi import write_openpi
+
+    card = load_policy(checkpoint=f"{runs}/plain").data
+    from dataclasses import replace
+
+    write_openpi(
+        tmp_path,
+        weights={"a": torch.ones(2)},
+        card=replace(card, action_normalizer="quantile", state_normalizer="quantile"),
+    )
+    stats = json.loads((tmp_path / "assets" / card.embodiment / "norm_stats.json").read_text())["norm_stats"]
+    assert {k: set(v) for k, v in stats.items()} == {k: {"mean", "std", "q01", "q99"} for k in ("state", "actions")}
+    assert len(stats["actions"]["q01"]) == card.robot.action.dim
+
+
+def test_groot_keeps_the_base_s_records_and_adds_this_robot(runs, tmp_path, vendor):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text('{"model_type": "Gr00tN1d6"}')
+    (base / "statistics.json").write_text('{"gr1": {}}')
+    with pytest.raises(ConfigError, match="give base="):
+        export_policy(checkpoint=runs / "plain", to="groot", output=tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        export_policy(checkpoint=runs / "plain", to="groot", output=tmp_path / "out", base=tmp_path)
+    out = export_policy(checkpoint=runs / "plain", to="groot", output=tmp_path / "out", base=base)
+    assert (out / "config.json").read_bytes() == (base / "config.json").read_bytes()
+    assert set(json.loads((out / "statistics.json").read_text())) == {"gr1", "dot"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"to": "onnx"}, "there is no format"), ({"to": "lerobot"}, "has no form in 'lerobot'")],
+)
+def test_what_cannot_be_exported_is_said_and_leaves_nothing(runs, tmp_path, change, said):
+    with pytest.raises(ConfigError, match=said):
+        export_policy(**{"checkpoint": runs / "plain", "output": tmp_path / "out", **change})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_exists_is_left_alone(runs, tmp_path):
+    with pytest.raises(ConfigError, match="exists already"):
+        export_policy(checkpoint=runs / "plain", to="native", output=tmp_path)
+
+
+def test_a_damaged_export_does_not_load(runs, tmp_path):
+    out = export_policy(checkpoint=runs / "plain", to="native", output=tmp_path / "out")
+    config = json.loads((out / "config.json").read_text())
+    config["system"]["policy"]["expert"]["blocks"] = 5
+    (out / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_policy(checkpoint=str(out))
+    (out / "config.json").write_text('{"format": "other"}')
+    with pytest.raises(CheckpointError, match="to=native"):
+        load_policy(checkpoint=str(out))
+
+
+@pytest.mark.parametrize(
+    "words", [["policy"], ["policy", "checkpoint=a", "to=native", "output=b", "sides=lam"], ["polcy"]]
+)
+def test_the_command_says_what_it_takes(words, capsys):
+    assert main(["export", *words]) == 2
+    assert "lara export policy" in capsys.readouterr().err
+
+
+def test_serving_a_run_reads_no_pretrained_weights(runs, monkeypatch):
+    """Everything is in the checkpoint, so whatever asks for pretrained weights is told that they are not wanted."""
+    from lara.meta import weights_wanted
+
+    asked = []
+    first = Policy.__init__
+
+    def noted(self, **settings):
+        asked.append(weights_wanted())
+        first(self, **settings)
+
+    monkeypatch.setattr(Policy, "__init__", noted)
+    load_system(runs / "plain")
+    assert asked == [False]
+    assert weights_wanted()
