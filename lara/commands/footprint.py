@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lara.build import build
+from lara.commands.peak import step_timeline
 from lara.train.stage import apply_stage
 from lara.types import Batch, Observation
 
@@ -27,7 +28,10 @@ class PartRow:
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
     """flops: of one optimiser step; estimated: whether a part of them is an estimate (see `_untraced_flops`).
-    memory: bytes by purpose, for one device holding everything. samples: per step."""
+    memory: bytes by purpose, for one device holding everything. samples: per step.
+    peak: bytes at the fullest moment of a step (see commands.peak): less than the sum of `memory` where gradients come
+    while activations go, more where an operation needs much for itself. None where the step cannot be traced.
+    """
 
     stage: str
     steps: int
@@ -37,6 +41,7 @@ class Footprint:
     shapes: dict[str, str]
     tap: str | None
     memory: dict[str, int]
+    peak: int | None
     flops: int
     estimated: bool
 
@@ -71,6 +76,10 @@ def measure(config: dict[str, Any]) -> Footprint:
         "moving average": learned_bytes if optim.ema_decay is not None else 0,
         f"activations of {micro} samples": saved * micro // TRACED // (2 if half else 1),
     }
+    resident = sum(memory[k] for k in ("parameters and buffers", "optimiser (two moments)", "moving average"))
+    moving = _peak(system, example_batch(config["data"], micro), stage.weights_at(0))
+    if moving is not None and half:
+        moving = (moving + learned_bytes) // 2  # activations in two bytes; gradients, where they are there, in four
     align = getattr(system, "align", None)
     blocks = system.policy.blocks if getattr(system, "policy", None) is not None else 0
     return Footprint(
@@ -82,9 +91,24 @@ def measure(config: dict[str, Any]) -> Footprint:
         shapes=_shapes(batch, micro),
         tap=f"{align.tap} of {blocks} blocks" if align is not None else None,
         memory=memory,
+        peak=None if moving is None else resident + max(moving, learned_bytes),
         flops=(flops + estimated) * samples // TRACED,
         estimated=bool(estimated),
     )
+
+
+def without_lam(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The same policy trained by its action term alone; None where there is no policy beside a LAM."""
+    system = config["system"]
+    if not all(system.get(side) for side in ("policy", "lam", "align")):
+        return None
+    return {
+        **config,
+        "system": {**system, "lam": None, "align": None},
+        "stage": {**config["stage"], "learn": ["policy"], "weights": {"action": 1.0}, "load": {}},
+        "optim": {**config["optim"], "lr_scale": {}},
+        "data": {**config["data"], "lam_cameras": []},
+    }
 
 
 def example_batch(data: dict[str, Any], n: int) -> Batch:
@@ -133,6 +157,15 @@ def _trace(system: nn.Module, batch: Batch, weights: dict[str, float]) -> tuple[
         total = sum(weights[k] * losses.terms[k] for k in weights)
         total.backward()
     return counter.get_total_flops(), sum(kept.values())
+
+
+def _peak(system: nn.Module, batch: Batch, weights: dict[str, float]) -> int | None:
+    """Most bytes alive at once in a step, beyond what is always there; None where it cannot be traced."""
+    if not _runs_on_meta(system):
+        return None
+    if batch.observation.images_BVCHW.shape[1]:
+        batch = _images_to_meta(batch)
+    return max(step_timeline(system, batch, weights))
 
 
 def _untraced_flops(system: nn.Module, batch: Batch) -> int:

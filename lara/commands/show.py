@@ -39,7 +39,7 @@ def main(overrides: Sequence[str]) -> int:
 
 def describe(config: dict[str, Any]) -> str:
     """The tables of `lara show` for a resolved conf/train.yaml, as text."""
-    from lara.commands.footprint import measure
+    from lara.commands.footprint import measure, without_lam
     from lara.evaluation.tables import plain_table
 
     m = measure(config)
@@ -58,6 +58,12 @@ def describe(config: dict[str, Any]) -> str:
     rows.append(["all", "", f"{total:,}", f"{learning:,}", ""])
     memory = [[name, f"{size / 2**30:.3f}"] for name, size in m.memory.items()]
     memory.append(["sum", f"{sum(m.memory.values()) / 2**30:.3f}"])
+    if m.peak is not None:
+        memory.append(["peak of a step", f"{m.peak / 2**30:.3f}"])
+    alone = without_lam(config)
+    peak_alone = measure(alone).peak if alone is not None and m.peak is not None else None
+    if m.peak is not None and peak_alone is not None:
+        memory.append(["  of it for LAM and alignment", f"{(m.peak - peak_alone) / 2**30:.3f}"])
     return "\n".join(
         [
             f"stage {m.stage}: {m.steps:,} steps of {m.samples} samples; terms and weights at step 0:",
