@@ -40,6 +40,25 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clip:
+    """`count` frames at t, t + gap, ..., t + (count - 1) * gap; those past the episode's end are masked by the data.
+
+    ALAM 004, section 3.3: H + 1 consecutive frames give the H latents of H actions, so count = H + 1, gap = 1."""
+
+    count: int
+    gap: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.gap < 1:
+            raise ConfigError(
+                f"a clip has at least 1 frame and a gap of at least 1 frame, got count={self.count}, gap={self.gap}"
+            )
+
+    def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray:
+        return np.tile(self.gap * np.arange(self.count), (len(index), 1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Triplet:
     """a < b < c with the gaps b - a and c - b drawn uniformly from {low, ..., high}, apart from each other unless
     `equal` (ALAM 004, appendix: 1 to 16; RotVLA 001, Eq. 6: one fixed gap twice, low = high)."""

@@ -9,6 +9,7 @@ import torch
 from lara.build import build
 from lara.data.episodes import EpisodeData
 from lara.data.normalize import Statistics
+from lara.data.sampling import Clip
 from lara.data.video_write import ImageStorage
 from lara.errors import ConfigError, DataError
 from tests.data import worlds
@@ -85,6 +86,20 @@ def test_every_sample_of_the_dataset(made, cache, gap):
             assert seen(batch.frames_BFVCHW[i, 1]) == [(e, t + gap, 0)]
         else:
             assert not batch.frames_BFVCHW[i, 1].any()
+
+
+@pytest.mark.parametrize(("count", "gap"), [(5, 1), (3, 2)])
+def test_a_clip_holds_the_frames_that_it_names_and_masks_those_past_the_end(made, count, gap):
+    one = data(made, lam_cameras=["wrist", "top"], frames=Clip(count=count, gap=gap))
+    batch = one.batch(np.arange(sum(LENGTHS)))
+    assert batch.frames_BFVCHW.shape[1:3] == (count, 2)
+    for i, (e, t) in enumerate(places(np.arange(sum(LENGTHS)))):
+        when = [t + gap * k for k in range(count)]
+        assert batch.frame_mask_BF[i].tolist() == [w < LENGTHS[e] for w in when]
+        real = [w for w in when if w < LENGTHS[e]]
+        for view, camera in enumerate((1, 0)):
+            assert seen(batch.frames_BFVCHW[i, : len(real), view]) == [(e, w, camera) for w in real]
+        assert not batch.frames_BFVCHW[i, len(real) :].any()
 
 
 def test_cache_and_video_give_the_same_bytes(made):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lara.data.sampling import Pair, Triplet
+from lara.data.sampling import Clip, Pair, Triplet
 from lara.errors import ConfigError
 
 INDEX = np.arange(5000)
@@ -9,6 +9,15 @@ INDEX = np.arange(5000)
 
 def test_a_pair_is_now_and_one_gap_later():
     assert Pair(gap=5).offsets(INDEX[:2], seed=0, step=0).tolist() == [[0, 5], [0, 5]]
+
+
+def test_a_clip_is_evenly_spaced_and_a_pair_is_a_clip_of_two():
+    offsets = Clip(count=5, gap=3).offsets(INDEX[:2], seed=0, step=0)
+    assert offsets.tolist() == [[0, 3, 6, 9, 12]] * 2
+    assert Clip(count=4).offsets(INDEX[:1], seed=0, step=0).tolist() == [[0, 1, 2, 3]]
+    assert np.array_equal(
+        Clip(count=2, gap=7).offsets(INDEX, seed=0, step=0), Pair(gap=7).offsets(INDEX, seed=0, step=0)
+    )
 
 
 def test_triplets_rise_and_their_gaps_are_uniform_and_apart():
@@ -34,7 +43,16 @@ def test_equal_gaps_are_equal():
     assert (offsets[:, 2] == 2 * offsets[:, 1]).all()
 
 
-@pytest.mark.parametrize("build", [lambda: Pair(gap=0), lambda: Triplet(low=0, high=3), lambda: Triplet(low=4, high=3)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Pair(gap=0),
+        lambda: Clip(count=3, gap=0),
+        lambda: Clip(count=0),
+        lambda: Triplet(low=0, high=3),
+        lambda: Triplet(low=4, high=3),
+    ],
+)
 def test_impossible_gaps_are_refused(build):
     with pytest.raises(ConfigError, match="gap"):
         build()
