@@ -25,10 +25,12 @@ class Alignment(nn.Module):
     last VALID action step, f a small MLP.
 
     width, blocks:  of the expert that is tapped. latent_dim, queries: Q * D and Q of the LAM.
+    views:          V, how many cameras the LAM sees (data.lam_cameras). z is the views' latents side by side, in the
+                    order of the cameras: latent_dim * V numbers with pool "concat".
     depth:          see policy.expert.tapped_state; -2 is the paper's L-2.
     objective:      factory of a module in losses.alignment, called with dim=.
     projector_layers: 1 = one Linear (the release), more = an MLP with SiLU between.
-    pool:           "concat" keeps the Q queries side by side (release), "mean" averages them.
+    pool:           "concat" keeps the Q queries side by side (release), "mean" averages those of each view.
     stop_gradient:  "none" (paper), "lam" (the LAM is only a target), "policy" (the policy is only a target).
     tau_range:      only samples whose flow time lies in [low, high] are aligned.
     floor:          None, or the standard deviation each dim of z must keep; adds the term "variance".
@@ -44,6 +46,7 @@ class Alignment(nn.Module):
         blocks: int,
         latent_dim: int,
         queries: int,
+        views: int = 1,
         depth: int = -2,
         objective: Callable[..., nn.Module],
         projector_layers: int = 1,
@@ -64,11 +67,14 @@ class Alignment(nn.Module):
             raise ConfigError(f"align.target is online|ema, got {target!r}")
         if not 0.0 < fraction <= 1.0:
             raise ConfigError(f"align.fraction must lie in (0, 1], got {fraction}")
+        if views < 1:
+            raise ConfigError(f"align.views counts the LAM's cameras, at least 1, got {views}")
         self.tap = tapped_state(depth, blocks)
+        self.views, self.queries = views, queries
         self.pool, self.stop_gradient, self.tau_range = pool, stop_gradient, tuple(tau_range)
         self.floor, self.ema_decay, self.fraction = floor, ema_decay, fraction
         self.uses_ema = target == "ema"
-        dim = latent_dim if pool == "concat" else latent_dim // queries
+        dim = views * (latent_dim if pool == "concat" else latent_dim // queries)
         self.projector = _projector(width, dim, projector_layers)
         self.objective: Any = objective(dim=dim)
         self.target: EMATarget | None = None
@@ -94,15 +100,21 @@ class Alignment(nn.Module):
     ) -> Losses:
         """Aligns the first b <= B samples, every noise draw of them.
 
+        z_BQD: Q = V * queries, the views' latents after each other. Raises ConfigError for another number of views.
         flow: of all B samples and its R draws (rows r * B + i). mask_B: samples whose future frame is real; those
         without a real action are dropped here.
         """
+        if z_BQD.shape[1] != self.views * self.queries:
+            raise ConfigError(
+                f"align.views={self.views}, but the latents come from {z_BQD.shape[1] // self.queries} cameras; set "
+                "align.views to the number of data.lam_cameras"
+            )
         total, n = len(step_mask_BH), len(z_BQD)
         draws = len(flow.tau_B) // total
         state = flow.states[self.tap].unflatten(0, (draws, total))[:, :n].flatten(0, 1)
         tau = flow.tau_B.unflatten(0, (draws, total))[:, :n].flatten()
         steps = step_mask_BH[:n]
-        z = z_BQD.flatten(1) if self.pool == "concat" else z_BQD.mean(dim=1)
+        z = z_BQD.flatten(1) if self.pool == "concat" else z_BQD.unflatten(1, (self.views, -1)).mean(dim=2).flatten(1)
         if self.stop_gradient == "lam":
             z = z.detach()
         h = take_step(state, last_valid_step(steps).repeat(draws))

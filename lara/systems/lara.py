@@ -8,7 +8,9 @@
                                                        |
     I_t, text, s_t, x_tau --> [ policy: tokens, DiT ] -h-> ... --> velocity
 
-The pieces may be left out: without a policy this is LAM pretraining (stage 1), without a LAM the "DiT-only" twin.
+With V cameras each view is a frame pair of its own to the one LAM, and z is the V views' latents side by side
+(systems.views; `align.views` must say V). The pieces may be left out: without a policy this is LAM pretraining (stage
+1), without a LAM the "DiT-only" twin.
 Every term has its own mask: samples without actions feed only the LAM terms, samples whose future frame lies past the
 episode's end feed only the action term.
 """
@@ -28,6 +30,7 @@ from lara.losses.flow import velocity_mse
 from lara.policy.host import FlowPolicy
 from lara.policy.hosts.tuning import Tuning
 from lara.systems.alignment import Alignment
+from lara.systems.views import beside, fold_views
 from lara.types import ActionChunk, Batch, Losses, Observation
 
 
@@ -89,7 +92,8 @@ class Lara(nn.Module):
 
         if self.lam is not None and (lam_terms or aligning):
             part = batch.head(self._lam_samples(len(batch)))
-            frames, real = _pairs(part), part.frame_mask_BF.all(dim=1)
+            frames, mask = fold_views(part, 2, hint="data.frames to null or a lara.data.sampling.Pair")
+            real, views = mask.all(dim=1), batch.frames_BFVCHW.shape[2]
             tokens = self.lam.encode_frames(frames)
             latent = self.lam.latent(tokens)
             if lam_terms:
@@ -99,7 +103,8 @@ class Lara(nn.Module):
             if aligning and self.align is not None and flow is not None:
                 target = self.align.target
                 z = latent.z_BQD if target is None else target.latent(self.lam, frames, tokens)
-                align = self.align.losses(flow, z, batch.action_mask_BHA.any(dim=2), real)
+                steps = batch.action_mask_BHA.any(dim=2)
+                align = self.align.losses(flow, beside(z, views), steps, real[: len(part)])
                 computed |= align.terms
                 metrics |= {f"align.{name}": value for name, value in align.metrics.items()}
 
@@ -126,13 +131,3 @@ class Lara(nn.Module):
     def _lam_samples(self, batch_size: int) -> int:
         """In joint training the LAM may see only a share of the batch (the order is random, so the first ones do)."""
         return batch_size if self.align is None else math.ceil(self.align.fraction * batch_size)
-
-
-def _pairs(batch: Batch) -> Tensor:
-    """(B, 2, 3, h, w) uint8: the frames at t and t + H of the LAM's one camera."""
-    frames, cameras = batch.frames_BFVCHW.shape[1:3]
-    if (frames, cameras) != (2, 1):
-        raise ConfigError(
-            f"the LAM reads 2 frames of 1 camera, got {frames} of {cameras}; set data.lam_cameras to one camera name"
-        )
-    return batch.frames_BFVCHW[:, :, 0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
+from lara.systems.views import fold_views
 from lara.types import ActionChunk, Batch, Losses, Observation
 
 PLACES = {"a": 0, "b": 1, "c": 2}
@@ -19,6 +20,7 @@ PLACES = {"a": 0, "b": 1, "c": 2}
 @dataclass(frozen=True)
 class Triplet:
     """frames_BFCHW: (B, 3, 3, h, w) uint8. tokens_BFPE: of the encoder. mask_BF: which frames are real.
+    With V cameras, B is V times the batch's size.
 
     Pairs are named by two letters, "ab" being the step from a to b; a list of n pairs gives n * B rows, pair by pair.
     """
@@ -29,16 +31,10 @@ class Triplet:
 
     @classmethod
     def encode(cls, lam: LatentActionModel, batch: Batch) -> Triplet:
-        """Raises ConfigError unless the batch holds three frames of one camera."""
-        frames, cameras = batch.frames_BFVCHW.shape[1:3]
-        if (frames, cameras) != (3, 1):
-            raise ConfigError(
-                f"this system reads 3 frames of 1 camera, got {frames} of {cameras}; set data.lam_cameras to one "
-                ""
-                "camera and data.frames to a lara.data.sampling.Triplet"
-            )
-        images = batch.frames_BFVCHW[:, :, 0]
-        return cls(images, lam.encode_frames(images), batch.frame_mask_BF)
+        """Every frame once; each camera's triplets are samples of their own (see systems.views), so that with V cameras
+        B here is V times the batch's. Raises ConfigError unless the batch holds three frames of at least one camera."""
+        images, mask = fold_views(batch, 3, hint="data.frames to a lara.data.sampling.Triplet")
+        return cls(images, lam.encode_frames(images), mask)
 
     def raw(self, lam: LatentActionModel, pairs: Sequence[str]) -> Tensor:
         """(n * B, Q, D): what the former reads from each pair, before the latent space."""

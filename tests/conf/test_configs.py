@@ -203,3 +203,15 @@ def test_every_alignment_is_built_and_moves_the_policy(align):
     open_gates(system)
     system.losses(batch_for(config), frozenset({"align"})).terms["align"].backward()
     assert any(p.grad is not None and p.grad.any() for n, p in applied.learning.items() if n.startswith("policy."))
+
+
+def test_a_lam_of_two_cameras_is_two_settings():
+    given = ["experiment=demo_lara", "data.root=x", "data.lam_cameras=[corner2,topview]", "align.views=2"]
+    config = shrink(resolved(compose("train", given)))
+    system = build(config["system"])
+    open_gates(system)
+    batch = batch_for(config)
+    assert batch.frames_BFVCHW.shape[2] == 2
+    terms = system.losses(batch, frozenset(system.terms())).terms
+    sum(terms.values()).backward()
+    assert system.align.projector[-1].weight.grad.any()

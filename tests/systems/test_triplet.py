@@ -147,7 +147,7 @@ def test_wrong_spaces_frames_and_acting_are_refused():
         Alam(lam=tiny_lam())
     with pytest.raises(ConfigError, match="rotations"):
         RotVLA(lam=tiny_lam())
-    with pytest.raises(ConfigError, match="3 frames of 1 camera"):
+    with pytest.raises(ConfigError, match="3 frames of at least 1 camera"):
         _losses(_alam(), tiny_batch())
     with pytest.raises(ConfigError, match="cannot act"):
         _alam().act(tiny_batch().observation, steps=1)
