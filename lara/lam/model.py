@@ -26,7 +26,12 @@ class LatentActionModel(nn.Module):
     `decoder` are factories that receive the sizes they depend on (tokens, context_width, queries, dim).
 
     perceptual: optional LPIPS module (term "lpips"). features: reconstruct the encoder's tokens too (term "feature").
+
+    What is reconstructed is asked through `source`, `target`, `error`, `quality`: pixels here, the encoder's tokens in
+    lam.features. measure: the name of that quality, for the log ("psnr", beside "psnr_copy" and "psnr_other_latent").
     """
+
+    measure = "psnr"
 
     def __init__(
         self,
@@ -95,21 +100,39 @@ class LatentActionModel(nn.Module):
         computed = dict(bottleneck.terms)
         metrics = dict(bottleneck.metrics)
         if terms & {"reconstruction", "lpips", "feature"}:
-            normalizer = self.decoder.normalizer
-            target = normalizer(frames_BFCHW[:, 1])
-            prediction = self.decode(frames_BFCHW[:, 0], bottleneck.z)
-            computed["reconstruction"] = pixel_mse(prediction, target, mask_B)
+            now = self.source(frames_BFCHW[:, 0], tokens_BFPE[:, 0])
+            target = self.target(frames_BFCHW[:, 1], tokens_BFPE[:, 1])
+            prediction = self.decode(now, bottleneck.z)
+            computed["reconstruction"] = self.error(prediction, target, mask_B)
             if "lpips" in terms:
-                computed["lpips"] = self.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask_B)
+                computed["lpips"] = self.lpips(prediction, target, mask_B)
             if "feature" in terms:
-                predicted = self.encoder.forward_unit(normalizer.to_unit(prediction))
+                predicted = self.encoder.forward_unit(self.decoder.normalizer.to_unit(prediction))
                 computed["feature"] = feature_mse(predicted, tokens_BFPE[:, 1], mask_B)
-            now = frames_BFCHW[:, 0]
             metrics |= self.quality(prediction, target, now, mask_B)
             if not self.training:
                 other = self.quality_with_another_latent(bottleneck.z, target, now, mask_B)
-                metrics["psnr_other_latent"] = other
+                metrics[f"{self.measure}_other_latent"] = other
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
+
+    def source(self, frames_BCHW: UInt8[Tensor, "B C h w"], tokens_BPE: Float[Tensor, "B P E"]) -> Tensor:
+        """What `decode` starts from: the current frame."""
+        return frames_BCHW
+
+    def target(self, frames_BCHW: UInt8[Tensor, "B C h w"], tokens_BPE: Float[Tensor, "B P E"]) -> Tensor:
+        """What `decode` should give: the future frame in the decoder's normalised pixels."""
+        return self.decoder.normalizer(frames_BCHW)
+
+    def error(self, prediction: Tensor, target: Tensor, mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+        """The reconstruction term."""
+        return pixel_mse(prediction, target, mask_B)
+
+    def lpips(
+        self, prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, "B"]
+    ) -> Float[Tensor, ""]:
+        """The term "lpips", which exists where `perceptual` does; both images normalised."""
+        to_unit = self.decoder.normalizer.to_unit
+        return self.perceptual(to_unit(prediction), to_unit(target), mask_B)
 
     @torch.no_grad()
     def quality(

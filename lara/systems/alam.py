@@ -15,7 +15,6 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.latents.groups import GroupSpace
 from lara.losses.group import composition, relative, reversal
-from lara.losses.reconstruction import pixel_mse
 from lara.systems.triplet import LamSystem, Triplet
 from lara.types import Batch, Losses
 
@@ -48,12 +47,11 @@ class Alam(LamSystem):
 
         bottleneck = space.bottleneck(z, mask)
         computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in bottleneck.terms.items()}
-        now, future = triplet.frames("abab"), triplet.frames("bcca")
-        normalizer = lam.decoder.normalizer
-        target, prediction = normalizer(future), lam.decode(now, bottleneck.z)
-        computed["lam.reconstruction"] = pixel_mse(prediction, target, mask)
+        now, target = triplet.sources(lam, "abab"), triplet.targets(lam, "bcca")
+        prediction = lam.decode(now, bottleneck.z)
+        computed["lam.reconstruction"] = lam.error(prediction, target, mask)
         if "lam.lpips" in terms:
-            computed["lam.lpips"] = lam.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask)
+            computed["lam.lpips"] = lam.lpips(prediction, target, mask)
         computed["lam.composition"] = composition(space, z_ab, z_bc, z_ac, whole)
         computed["lam.reversal"] = reversal(space, z_ab, z_ba, triplet.mask(["ab"]))
         computed["lam.composition_relative"] = relative(computed["lam.composition"], z_ac, whole)
@@ -63,5 +61,7 @@ class Alam(LamSystem):
         metrics |= {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
         metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
         if not self.training:
-            metrics["lam.psnr_other_latent"] = lam.quality_with_another_latent(bottleneck.z, target, now, mask)
+            metrics[f"lam.{lam.measure}_other_latent"] = lam.quality_with_another_latent(
+                bottleneck.z, target, now, mask
+            )
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)

@@ -15,7 +15,6 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.latents.rotation import RotationSpace
 from lara.losses.group import composition, relative
-from lara.losses.reconstruction import pixel_mse
 from lara.systems.triplet import LamSystem, Triplet
 from lara.types import Batch, Losses
 
@@ -44,12 +43,11 @@ class RotVLA(LamSystem):
         extracted = space.extract(triplet.raw(lam, STEPS), mask)
         computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in extracted.terms.items()}
 
-        normalizer = lam.decoder.normalizer
-        now, target = triplet.frames("ab"), normalizer(triplet.frames("bc"))
+        now, target = triplet.sources(lam, "ab"), triplet.targets(lam, "bc")
         prediction = lam.decode(now, extracted.z)
-        computed["lam.reconstruction"] = pixel_mse(prediction, target, mask)
+        computed["lam.reconstruction"] = lam.error(prediction, target, mask)
         if "lam.lpips" in terms:
-            computed["lam.lpips"] = lam.perceptual(normalizer.to_unit(prediction), normalizer.to_unit(target), mask)
+            computed["lam.lpips"] = lam.lpips(prediction, target, mask)
         metrics = {f"lam.{name}": value for name, value in extracted.metrics.items()}
         metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
 
@@ -57,12 +55,13 @@ class RotVLA(LamSystem):
             z_ab, z_bc = extracted.z.chunk(2)
             z_aa = space.extract(triplet.raw(lam, ["aa"]), triplet.mask(["a"])).z
             gauge = space.gauge(z_aa, triplet.mask(["a"]))
-            two_steps = lam.decode(triplet.frames("a"), gauge.compose(z_ab, z_bc))
-            computed["lam.composed"] = pixel_mse(two_steps, normalizer(triplet.frames("c")), whole)
+            two_steps = lam.decode(triplet.sources(lam, "a"), gauge.compose(z_ab, z_bc))
+            computed["lam.composed"] = lam.error(two_steps, triplet.targets(lam, "c"), whole)
             metrics["lam.composed_error"] = computed["lam.composed"].detach()
             if not self.training:
                 z_ac = space.extract(triplet.raw(lam, ["ac"]), whole).z
                 error = composition(gauge, z_ab, z_bc, z_ac, whole)
                 metrics["lam.composition_relative"] = relative(error, z_ac, whole)
-                metrics["lam.psnr_other_latent"] = lam.quality_with_another_latent(extracted.z, target, now, mask)
+                other = lam.quality_with_another_latent(extracted.z, target, now, mask)
+                metrics[f"lam.{lam.measure}_other_latent"] = other
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)

@@ -45,6 +45,18 @@ class Triplet:
         """(n * B, 3, h, w) uint8: the frames at these places, e.g. "ab" for those of a and then those of b."""
         return torch.cat([self.frames_BFCHW[:, PLACES[p]] for p in places])
 
+    def tokens(self, places: str) -> Tensor:
+        """(n * B, P, E): the same frames as the encoder sees them."""
+        return torch.cat([self.tokens_BFPE[:, PLACES[p]] for p in places])
+
+    def sources(self, lam: LatentActionModel, places: str) -> Tensor:
+        """n * B rows of what lam.decode starts from at these places (pixels, or tokens)."""
+        return lam.source(self.frames(places), self.tokens(places))
+
+    def targets(self, lam: LatentActionModel, places: str) -> Tensor:
+        """n * B rows of what lam.decode should give."""
+        return lam.target(self.frames(places), self.tokens(places))
+
     def mask(self, pairs: Sequence[str]) -> Tensor:
         """(n * B,): whether all frames of each pair (or of a word such as "abc") are real."""
         return torch.cat([torch.stack([self.mask_BF[:, PLACES[p]] for p in word]).all(dim=0) for word in pairs])

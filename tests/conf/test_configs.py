@@ -92,8 +92,9 @@ def shrink(config):
         system["lam"]["former"] |= {"width": 32, "heads": 4, "layers": 1}
         if "reads" in system["lam"]["former"]:
             system["lam"]["former"]["reads"] = 4
-        system["lam"]["decoder"] |= {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}
-        if system["lam"]["perceptual"]:
+        pixels = {"image_size": 32, "patch": 16} if "image_size" in system["lam"]["decoder"] else {}
+        system["lam"]["decoder"] |= {**pixels, "width": 32, "heads": 4, "layers": 1}
+        if system["lam"].get("perceptual"):
             system["lam"]["perceptual"] = {
                 **system["lam"]["perceptual"],
                 "network": "alex",
@@ -128,7 +129,7 @@ def batch_for(config, n=3):
 
 # LPIPS on 32 px images is smaller than AlexNet's pooling allows
 def _without_lpips(config):
-    if config["system"]["lam"] and config["system"]["lam"]["perceptual"]:
+    if config["system"]["lam"] and config["system"]["lam"].get("perceptual"):
         config["system"]["lam"]["perceptual"] = None
         if "lam" in config["stage"]["weights"]:
             config["stage"]["weights"]["lam"]["lpips"] = None

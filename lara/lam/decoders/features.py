@@ -1,5 +1,6 @@
-"""The feature decoder: predict what the encoder will see, not the pixels (UniVLA's form, which RotVLA's LAM follows;
-001, section 4: "the decoder is implemented with standard transformer").
+"""The feature decoder: predict what the encoder will see, not the pixels (UniVLA's form; `lam.features` is its model).
+
+RotVLA's encoder follows UniVLA's (001, section 4), but its equations and figures are of frames: it paints pixels.
 """
 
 from __future__ import annotations
