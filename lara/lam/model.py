@@ -79,9 +79,13 @@ class LatentActionModel(nn.Module):
         """The continuous latent between frame 0 and frame 1 (before any bottleneck)."""
         return LatentAction(z_BQD=self.space.project(self.former(tokens_BFPE[:, 0], tokens_BFPE[:, 1])))
 
+    def export(self, tokens_BFPE: Float[Tensor, "B F P E"]) -> LatentAction:
+        """The latent that leaves the model, for labels, probes and policies: the continuous one (003, 004)."""
+        return self.latent(tokens_BFPE)
+
     def encode(self, frames_BFCHW: UInt8[Tensor, "B F C h w"]) -> LatentAction:
-        """Frames at t and t + H -> what changed."""
-        return self.latent(self.encode_frames(frames_BFCHW))
+        """Frames at t and t + H -> what changed, as it leaves the model."""
+        return self.export(self.encode_frames(frames_BFCHW))
 
     def decode(self, now: UInt8[Tensor, "B C h w"], z_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B C h w"]:
         """The predicted future frame, in the decoder's normalised pixels; z as it comes out of the bottleneck."""

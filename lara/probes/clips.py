@@ -104,7 +104,7 @@ def latents(
     out = []
     for frames in frames_NFCHW.split(BATCH):
         tokens = lam.encode_frames(frames)
-        out.append(torch.stack([lam.latent(tokens[:, [i, j]]).z_BQD for i, j in pairs]))
+        out.append(torch.stack([lam.export(tokens[:, [i, j]]).z_BQD for i, j in pairs]))
     return torch.cat(out, dim=1)
 
 

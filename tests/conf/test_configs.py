@@ -1,6 +1,7 @@
 """Every file of conf/ composes; every experiment, built tiny, takes steps that move exactly what its stage names."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import yaml
 
 from lara.build import build, check_targets
 from lara.config import choices, compose, config_folder, groups, resolved
+from lara.probes.clips import latents, predict
 from lara.train.stage import apply_stage
 from tests.tiny import open_gates
 
@@ -187,12 +189,40 @@ def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma):
 def test_every_latent_space_is_built_and_takes_a_step(latent):
     config = resolved(compose("train", ["experiment=demo_lam", "data.root=x", f"latent={latent}"]))
     space = build(config["latent"])
-    queries = space.dim if latent == "rotation" else 4
+    queries = {"rotation": space.dim, "scene_motion": getattr(space, "queries", 0)}.get(latent, 4)
     raw = torch.randn(5, queries, space.dim, requires_grad=True)
     out = space.bottleneck(space.project(raw), torch.ones(5, dtype=torch.bool))
     assert set(out.terms) == set(space.terms())
     (out.z.sum() + sum(out.terms.values())).backward()
     assert raw.grad.any()
+
+
+def _commands_of_the_spaces():
+    """latent -> overrides, from the lines of the document that lists them."""
+    text = (config_folder().parent / "docs" / "results" / "lam_family.md").read_text()
+    lines = re.findall(r"^lara train (experiment=lam_lara_tiny latent=(\w+).*)$", text, re.M)
+    return {latent: line.split() for line, latent in lines}
+
+
+@pytest.mark.skipif(not (config_folder().parent / "docs").is_dir(), reason="the documents are not here")
+def test_every_latent_space_has_a_command_that_trains_lara_s_lam_in_it():
+    assert set(_commands_of_the_spaces()) == set(choices("latent"))
+
+
+@pytest.mark.parametrize("latent", choices("latent"))
+def test_that_command_builds_a_lam_that_learns_and_can_be_probed(latent):
+    config = shrink(resolved(compose("train", _commands_of_the_spaces()[latent])))
+    torch.manual_seed(0)
+    system = build(config["system"])
+    applied = apply_stage(system, build(config["stage"]))
+    weights = build(config["stage"]).weights_at(0)
+    losses = system.losses(batch_for(config), frozenset(weights))
+    sum(weights[k] * losses.terms[k] for k in weights).backward()
+    assert all(p.grad is not None for n, p in applied.learning.items() if n.startswith("lam.former"))
+    frames = torch.randint(0, 256, (4, 2, 3, 32, 32), dtype=torch.uint8)
+    (z,) = latents(system.lam.eval(), frames, [(0, 1)])
+    assert z.shape == (4, system.lam.queries, system.lam.space.dim)
+    assert predict(system.lam, frames[:, 0], z).shape == (4, 3, 32, 32)
 
 
 @pytest.mark.parametrize("align", choices("align"))
