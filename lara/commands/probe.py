@@ -52,6 +52,7 @@ def probe(config: dict[str, Any]) -> tuple[dict[str, Result], dict[str, str]]:
         raise ConfigError(f"{config['checkpoint']} was imported and knows no data; give data_of=<a run on this data>")
     settings = {**source["data"], "cameras": []} | ({"root": config["root"]} if config["root"] else {})
     data = build_data({**source, "inherit": None, "data": settings})
+    data.prepare()
     probes = _probes(system.lam, data, config)
     results: dict[str, Result] = {}
     reasons: dict[str, str] = {}
@@ -73,6 +74,13 @@ def probe(config: dict[str, Any]) -> tuple[dict[str, Result], dict[str, str]]:
     record = {
         **about,
         "config": config,
+        "parameters": sum(p.numel() for p in system.lam.parameters()),
+        # with the clips asked for, these say which clips they were
+        "clips_of": {
+            "episodes": [int(k) for k in data.validation_episodes],
+            "stride": config["stride"] or data.frame_gap,
+            "image_size": data.lam_image_size,
+        },
         "probes": {name: result.json() for name, result in results.items()},
         "not_applicable": reasons,
     }
@@ -114,7 +122,6 @@ def _probes(lam: Any, data: Any, config: dict[str, Any]) -> dict[str, Callable[[
     from lara.probes.regression import features
     from lara.probes.transfer import transfer
 
-    data.prepare()
     h = config["stride"] or data.frame_gap
 
     @cache

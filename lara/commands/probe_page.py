@@ -41,7 +41,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 def _algebra(r: Any) -> str:
     ks = [r.stride * (t + 1) for t in range(len(next(iter(r.rows.values())).norm))]
     shown = {name: row for name, row in r.rows.items() if name != "random z"}
-    curves = _curves(
+    drawn = curves(
         [
             ("additivity error / mean norm", {n: (ks, row.additivity_relative) for n, row in shown.items()}),
             ("reversal error / mean norm", {n: (ks, row.reversal_relative) for n, row in shown.items()}),
@@ -57,7 +57,7 @@ def _algebra(r: Any) -> str:
     headers = ["", f"Add({ks[-1]})", "relative", f"Rev({ks[0]})", "relative", f"relative at {ks[-1]}", "mean norm"]
     return section(
         "Do latents add up and reverse?",
-        curves,
+        drawn,
         table(headers, rows, numbers=range(1, 7)),
         paragraph(
             f"Composed with {html.escape(r.operation)}, over {r.clips} clips. 0 is the law. The pixel difference obeys "
@@ -71,7 +71,7 @@ def _algebra(r: Any) -> str:
 def _horizons(r: Any) -> str:
     panels = [("PSNR, dB", "psnr"), ("SSIM", "ssim"), ("LPIPS", "lpips")]
     panels = [(title, key) for title, key in panels if getattr(r.rows["direct"], key)]
-    curves = _curves(
+    drawn = curves(
         [(title, {n: (r.horizons, getattr(row, key)) for n, row in r.rows.items()}) for title, key in panels], "steps"
     )
     headers = ["", *(f"{title} at {h}" for title, _ in panels for h in (r.horizons[0], r.horizons[-1]))]
@@ -81,7 +81,7 @@ def _horizons(r: Any) -> str:
     ]
     return section(
         "How far ahead can it paint?",
-        curves,
+        drawn,
         table(headers, rows, numbers=range(1, len(headers))),
         paragraph(
             f"{r.clips} clips. direct: one latent from now to then. cumulative: short latents composed. Below “copy "
@@ -114,7 +114,7 @@ def _degeneration(r: Any) -> str:
 
 
 def _regression(r: Any) -> str:
-    curves = _curves(
+    drawn = curves(
         [("R² per step of the chunk", {n: (range(r.horizon), s.r2_per_step) for n, s in r.rows.items()})], "step"
     )
     rows = [[html.escape(n), _number(s.r2), _number(s.mse)] for n, s in r.rows.items()]
@@ -122,7 +122,7 @@ def _regression(r: Any) -> str:
     return section(
         title,
         table(["features", "R²", "error, standardised"], rows, numbers=(1, 2)),
-        curves,
+        drawn,
         paragraph(
             f"Fitted on {r.fit_pairs} pairs of {r.fit_episodes} training episodes, scored on {r.test_pairs} pairs of "
             f"{r.test_episodes} held-out ones; {len(r.dims)} action dims × {r.horizon} steps.",
@@ -267,7 +267,7 @@ DRAW: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _curves(panels: Sequence[tuple[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]], xlabel: str) -> str:
+def curves(panels: Sequence[tuple[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]], xlabel: str) -> str:
     plt = _pyplot()
     figure, axes = plt.subplots(1, len(panels), figsize=(max(5.2, 4.1 * len(panels)), 2.9), squeeze=False)
     for axis, (title, lines) in zip(axes.flat, panels, strict=True):

@@ -86,6 +86,7 @@ def algebra(lam: LatentActionModel, clips: Clips) -> Algebra:
     pixels = [small(clips.frame(o))[:, None] for o in clips.offsets]
     difference = [pixels[j] - pixels[i] for i, j in ahead + steps + back]
     target = [pixels[j] for _, j in ahead + steps + back]
+    source = [pixels[i] for i, _ in ahead + steps + back]
     shuffled = [others(x, turn=k + 1, turns=3 * count + 1) for k, x in enumerate(z)]
     return Algebra(
         operation=operation,
@@ -96,6 +97,7 @@ def algebra(lam: LatentActionModel, clips: Clips) -> Algebra:
             "random z": laws(shuffled, group),
             "pixel difference": laws(difference, Additive()),
             "the future frame itself": laws(target, Additive()),
+            "the current frame itself": laws(source, Additive()),
         },
     )
 

@@ -32,3 +32,16 @@ def pixel_difference(
 ) -> Float[Tensor, "N K"]:
     """The downsampled change of the picture: a latent action without any learning."""
     return small(future, side=side) - small(now, side=side)
+
+
+def paint_difference(
+    now: UInt8[Tensor, "N C h w"], difference: Float[Tensor, "N K"], *, side: int = 12
+) -> Float[Tensor, "N C h w"]:
+    """The frame in [0, 1] that a `pixel_difference` of this side paints: itself enlarged and added to `now`.
+
+    What a decoder has to beat: 3 * side^2 numbers that hold the change in plain sight, without any learning.
+    """
+    side = min(side, *now.shape[-2:])
+    change = difference.unflatten(1, (now.shape[1], side, side))
+    large = F.interpolate(change, size=now.shape[-2:], mode="bilinear", align_corners=False)
+    return (now.float() / 255.0 + large).clamp(0, 1)

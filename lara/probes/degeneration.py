@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
-from lara.probes.baselines import others
+from lara.probes.baselines import others, paint_difference, pixel_difference
 from lara.probes.clips import Clips, latents, predict
 from lara.probes.result import Result
 
@@ -37,8 +37,8 @@ class Distances(Result):
 class Degeneration(Result):
     """horizon: h in steps. moved: mean squared change from I_0 to I_h, the yardstick. rows: by latent.
 
-    Besides the model and other samples' latents stand the two trivial answers: "copy frame" paints what it is given,
-    "copy target" is the complete degeneration.
+    Besides the model and other samples' latents stand the downsampled pixel difference, a motion without learning, and
+    the two trivial answers: "copy frame" paints what it is given, "copy target" is the complete degeneration.
     """
 
     horizon: int
@@ -57,6 +57,9 @@ def degeneration(lam: LatentActionModel, clips: Clips) -> Degeneration:
     rows = {}
     for name, latent in (("model", z), ("random z", others(z))):
         rows[name] = _distances(predict(lam, now, latent), predict(lam, target, latent), *unit[1:])
+    change = pixel_difference(now, target)
+    recon, imagined = (paint_difference(frame, change) for frame in (now, target))
+    rows["pixel difference"] = _distances(recon, imagined, *unit[1:])
     rows["copy frame"] = _distances(unit[0], unit[1], *unit[1:])
     rows["copy target"] = _distances(unit[1], unit[1], *unit[1:])
     return Degeneration(horizon=clips.offsets[1], clips=len(clips), moved=_mse(unit[0], unit[1]), rows=rows)

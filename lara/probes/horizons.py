@@ -2,8 +2,8 @@
 
     direct      D(o_a, z_a^{tk})          cumulative   D(o_a, z_1 * ... * z_t), t consecutive k-step latents
 
-Beside them: copying the current frame, and the latents of other samples. The pixel difference is left out, because
-added to the current frame it IS the future frame.
+Beside them: copying the current frame, the latents of other samples, and the downsampled pixel difference added to the
+current frame (which composes exactly, so that direct and cumulative are one).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from lara.lam.model import LatentActionModel
 from lara.ops.images import psnr
 from lara.probes.algebra import group_of
-from lara.probes.baselines import others
+from lara.probes.baselines import others, paint_difference, pixel_difference
 from lara.probes.clips import BATCH, Clips, latents, predict
 from lara.probes.result import Result
 from lara.probes.ssim import ssim
+
+ROWS = ("direct", "cumulative", "random z", "copy frame", "pixel difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ def horizons(lam: LatentActionModel, clips: Clips, *, perceptual: nn.Module | No
     )
     group, _ = group_of(lam, clips)
     now = clips.frame(0)
-    measured: dict[str, list[list[float]]] = {n: [] for n in ("direct", "cumulative", "random z", "copy frame")}
+    measured: dict[str, list[list[float]]] = {n: [] for n in ROWS}
     for t in range(count):
         target = clips.frames_NFCHW[:, t + 1].float() / 255.0
         composed = reduce(group.compose, list(z[count : count + t + 1]))
@@ -57,6 +59,8 @@ def horizons(lam: LatentActionModel, clips: Clips, *, perceptual: nn.Module | No
         measured["cumulative"].append(_scores(predict(lam, now, composed), target, perceptual))
         measured["random z"].append(_scores(predict(lam, now, others(z[t])), target, perceptual))
         measured["copy frame"].append(_scores(now.float() / 255.0, target, perceptual))
+        change = pixel_difference(now, clips.frames_NFCHW[:, t + 1])
+        measured["pixel difference"].append(_scores(paint_difference(now, change), target, perceptual))
     rows = {
         name: Quality(
             psnr=[s[0] for s in scores], ssim=[s[1] for s in scores], lpips=[x for s in scores for x in s[2:]]

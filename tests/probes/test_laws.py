@@ -7,6 +7,7 @@ import torch
 
 from lara.errors import ConfigError
 from lara.probes.algebra import Additive, algebra, laws
+from lara.probes.baselines import paint_difference, pixel_difference
 from lara.probes.degeneration import degeneration
 from lara.probes.determinism import determinism
 from lara.probes.horizons import horizons
@@ -77,6 +78,30 @@ def test_direct_and_cumulative_pictures_are_perfect_for_a_change_only():
     assert max(good.rows["random z"].psnr) < 40
     assert min(bad.rows["direct"].psnr) > 60
     assert bad.rows["cumulative"].psnr[-1] < 20
+
+
+def test_the_pixel_difference_paints_what_its_numbers_hold():
+    """Perfect at the size it is taken at; on a larger picture it still beats copying where the change is smooth."""
+    seen = worlds.clips(3)
+    found = horizons(worlds.motion(), seen)
+    assert set(found.rows) == {"direct", "cumulative", "random z", "copy frame", "pixel difference"}
+    assert min(found.rows["pixel difference"].psnr) > 60
+    row = degeneration(worlds.motion(), seen).rows["pixel difference"]
+    assert row.recon_target < 1e-9
+    assert row.imagined_second < 1e-9
+    now = torch.full((1, 3, 48, 48), 100, dtype=torch.uint8)
+    future = now.clone()
+    future[..., 24:] = 180
+    painted = paint_difference(now, pixel_difference(now, future))
+    assert (painted - future / 255).square().mean() < 0.05 * ((now.float() - future.float()) / 255).square().mean()
+    torch.testing.assert_close(paint_difference(now, torch.zeros(1, 432)), now / 255)
+
+
+def test_a_latent_that_holds_the_current_frame_breaks_both_laws():
+    row = algebra(worlds.motion(), worlds.clips(4)).rows["the current frame itself"]
+    assert row.additivity[0] == 0
+    assert row.additivity_relative[-1] > 1.0
+    assert min(row.reversal_relative) > 1.0
 
 
 def test_the_perceptual_network_is_asked_in_unit_pixels_and_averaged_over_clips():
