@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import html
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lara.demo.lines import curves, pyplot, svg
 from lara.demo.page import numbers, page, paragraph, picture, section, table
-from lara.errors import missing_extra
-
-COLOURS = ("#d9730d", "#2463eb", "#2a9d5c", "#9aa3b2", "#8b5cf6", "#1d2330")
 
 
 def write_page(path: Path, about: Mapping[str, Any], results: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
@@ -219,7 +216,7 @@ def _attention(r: Any) -> str:
 
 
 def _map2d(r: Any) -> str:
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, len(r.rows), figsize=(3.6 * len(r.rows), 3.4))
     for axis, (name, one) in zip(axes, r.rows.items(), strict=True):
         x, y = zip(*one.points, strict=True)
@@ -238,7 +235,7 @@ def _map2d(r: Any) -> str:
     ]
     return section(
         "A map of the latents",
-        _svg(plt, figure),
+        svg(plt, figure),
         table(
             ["", "direction of the action, R²", "variance, axis 1", "axis 2", "cosine between clips", "effective rank"],
             rows,
@@ -265,40 +262,3 @@ DRAW: dict[str, Callable[[Any], str]] = {
     "attention": _attention,
     "map2d": _map2d,
 }
-
-
-def curves(panels: Sequence[tuple[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]], xlabel: str) -> str:
-    plt = _pyplot()
-    figure, axes = plt.subplots(1, len(panels), figsize=(max(5.2, 4.1 * len(panels)), 2.9), squeeze=False)
-    for axis, (title, lines) in zip(axes.flat, panels, strict=True):
-        for k, (label, (x, y)) in enumerate(lines.items()):
-            # the model is drawn first and wide, so that it shows under a baseline that it equals
-            axis.plot(list(x), y, color=COLOURS[k], label=label, linewidth=1.6 if k else 4, marker="o", markersize=3)
-        axis.set_title(title, fontsize=10, loc="left")
-        axis.set_xlabel(xlabel, fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.25)
-    axes.flat[-1].legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(plt, figure)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report", "The page of lara probe") from error
-    plt.rcParams.update(
-        {"font.family": "sans-serif", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
-    )
-    return plt
-
-
-def _svg(plt: Any, figure: Any) -> str:
-    figure.tight_layout()
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    plt.close(figure)
-    return text.getvalue()[text.getvalue().index("<svg") :]

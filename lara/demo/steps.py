@@ -35,7 +35,7 @@ class Step:
 
 
 class Runner:
-    """Runs steps below one folder. `seconds` holds what each took, over all interruptions."""
+    """Runs steps below one folder. `done` holds what each took in the run that finished it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,15 +48,33 @@ class Runner:
 
         Raises LaraError with the end of its log when it fails.
         """
-        known = self.done.get(step.name)
-        if known and known["command"] == step.command:
-            print(f"[{step.name}] done before ({known['seconds']:.0f} s)", flush=True)
+        if self.finished(step):
+            print(f"[{step.name}] done before ({self.done[step.name]['seconds']:.0f} s)", flush=True)
             return
         print(f"[{step.name}] $ {step.command}", flush=True)
         log = self.folder / "logs" / f"{step.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(step.threads), "PYTHONUNBUFFERED": "1"}
         started = time.perf_counter()
+        code = self._execute(step, log, show)
+        if code != 0:
+            tail = "\n".join(log.read_text(errors="replace").replace("\r", "\n").splitlines()[-15:])
+            raise LaraError(f"step '{step.name}' failed with exit code {code}; the end of {log}:\n{tail}")
+        self._finish(step, time.perf_counter() - started)
+
+    def finished(self, step: Step) -> bool:
+        """Whether this very command ended well before."""
+        known = self.done.get(step.name)
+        return known is not None and known["command"] == step.command
+
+    def forget(self, step: Step) -> None:
+        """The step is to be run again, because what it reads will change."""
+        with self._lock:
+            if self.done.pop(step.name, None) is not None:
+                self._write()
+
+    def _execute(self, step: Step, log: Path, show: bool) -> int:
+        """Runs the step in a process of its own, its output appended to `log`; the exit code."""
+        environment = {**os.environ, "OMP_NUM_THREADS": str(step.threads), "PYTHONUNBUFFERED": "1"}
         with log.open("ab") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lara.cli", *step.arguments],
@@ -70,11 +88,7 @@ class Runner:
                 if show:
                     sys.stdout.buffer.write(chunk)
                     sys.stdout.buffer.flush()
-            code = process.wait()
-        if code != 0:
-            tail = "\n".join(log.read_text(errors="replace").replace("\r", "\n").splitlines()[-15:])
-            raise LaraError(f"step '{step.name}' failed with exit code {code}; the end of {log}:\n{tail}")
-        self._finish(step, time.perf_counter() - started)
+            return process.wait()
 
     def lanes(self, *lanes: Sequence[Step]) -> None:
         """Each lane runs its steps in order, the lanes run side by side. One thread each beats many threads in turn:
@@ -90,7 +104,10 @@ class Runner:
     def _finish(self, step: Step, seconds: float) -> None:
         with self._lock:
             self.done[step.name] = {"command": step.command, "seconds": seconds, "threads": step.threads}
-            partial = self.book.with_suffix(".partial")
-            partial.write_text(json.dumps(self.done, indent=2))
-            os.replace(partial, self.book)
+            self._write()
         print(f"[{step.name}] finished in {seconds:.0f} s", flush=True)
+
+    def _write(self) -> None:
+        partial = self.book.with_suffix(".partial")
+        partial.write_text(json.dumps(self.done, indent=2))
+        os.replace(partial, self.book)

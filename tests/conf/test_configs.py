@@ -21,6 +21,7 @@ OPEN = {
     "collect": [],
     "demo": [],
     "probe": ["checkpoint=x", "output=x"],
+    "lams": ["root=x"],
 }
 PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
 

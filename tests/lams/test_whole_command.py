@@ -1,0 +1,58 @@
+"""`lara lams` from a dataset to its three files, at toy size; a second call repeats nothing."""
+
+import json
+
+import pytest
+
+from lara.cli import main
+from lara.data.video_write import ImageStorage
+from lara.demo.steps import Runner
+from tests.data import worlds
+
+SMALL = [
+    *("image_size=32", "horizon=2", "stage.steps=2", "data.lam_cameras=[top]", "data.validation_fraction=0.3"),
+    *("lam.encoder.width=32", "lam.former.width=32", "lam.decoder.width=32", "lam.decoder.layers=1"),
+    *("runtime.batch_size=4", "runtime.validate_every=null", "runtime.log_every=1", "+data.cache=false"),
+]
+MODELS = ["lam_lara_tiny", "lam_alam_tiny_without_laws"]
+
+
+def _in_this_process(runner, step, log, show):
+    """The same command without a second interpreter, which takes most of the time at this size."""
+    log.touch()
+    return main(list(step.arguments))
+
+
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, capsys, processes):
+    worlds.write(tmp_path / "data", (17, 12, 15, 13, 14, 16), storage=ImageStorage())
+    if not processes:
+        monkeypatch.setattr(Runner, "_execute", _in_this_process)
+    given = [
+        *("lams", f"root={tmp_path}/data", f"output={tmp_path}/out", f"workers={2 if processes else 1}"),
+        *(f"lams=[{','.join(MODELS)}]", "overrides=[" + ",".join(f'"{o}"' for o in SMALL) + "]"),
+        *("stride=2", "horizons=2", "clips=8", "fit_clips=12", "mlp.epochs=1", "mlp.width=16"),
+    ]
+    assert main(given) == 0
+    assert "lams.html" in capsys.readouterr().out
+    family = json.loads((tmp_path / "out" / "lams.json").read_text())
+    assert set(family["tables"]) == {
+        *("psnr", "ssim", "additivity", "reversal", "degeneration", "actions", "codebook", "cost")
+    }
+    for table in family["tables"].values():
+        for model in MODELS:
+            assert any(row.startswith(model) for row in table["rows"])
+        # toy frames have two cameras' worth of pixels and real actions, so that every number exists
+        assert all(n is not None for row in table["rows"].values() for cell in row for n in cell), table["title"]
+    assert family["about"]["horizons"] == [2, 4]
+    assert "overrides=" in family["about"]["command"]
+    text = (tmp_path / "out" / "lams.md").read_text()
+    assert "k = 2 steps" in text
+    assert (tmp_path / "out" / "lams.html").read_text().count("<section>") == len(family["tables"]) + 1
+
+    def never(runner, step, log, show):
+        raise AssertionError(f"{step.name} ran again")
+
+    monkeypatch.setattr(Runner, "_execute", never)
+    assert main(given) == 0
+    assert (tmp_path / "out" / "lams.md").read_text() == text
