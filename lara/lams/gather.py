@@ -139,7 +139,8 @@ def _laws(runs: Sequence[_Runs], ks: Sequence[int]) -> list[Table]:
         names = ("pixel difference", "the current frame itself", "the future frame itself")
         base = _baselines(runs, "algebra", names, [(key, t) for t in range(len(ks))])
         note = (
-            f"{law} error / mean norm of the latent, in each space's own operation; 0 is the law. Pixels obey it too."
+            f"{law} error / mean norm of the latent, in each space's own operation. 0 is the law, which the difference "
+            "of pixels obeys without meaning anything."
         )
         out.append(_table(law, title, note, tuple(f"{k} steps" for k in ks), lines, base, 3, by_horizon=True))
     return out
