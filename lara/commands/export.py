@@ -1,7 +1,10 @@
 """A part of a run as a folder of its own. The first word says which part:
 
+  lara export lam checkpoint=RUN output=FOLDER [ema=false]
   lara export policy checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=false] [base=CHECKPOINT]
 
+lam: the latent action model with its latent space; nothing of policy or projector is inside. What comes out opens with
+lara label, lara probe, stage.load.lam=FOLDER and lara.serve.load.load_lam.
 policy: the policy alone, adapters merged, with its statistics; in lara's format or in that of the package that its
 weights came from.
 """
@@ -13,7 +16,8 @@ from collections.abc import Sequence
 
 CONFIG = ""
 
-MODULES = {"policy": "export_policy"}  # word -> module of lara.commands with a main(arguments)
+# word -> module of lara.commands with a main(arguments)
+MODULES = {"lam": "export_lam", "policy": "export_policy"}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -54,6 +54,7 @@ REQUIRED = {
     "versions.json",
 }
 OPTIONAL = {"ema.safetensors"}
+EXPORTED = {"model.safetensors", "config.json", "card.json"}  # of a folder that train.export wrote
 _FOLDER = re.compile(r"step-(\d{8,})")
 _log = logging.getLogger("lara.train")
 
@@ -127,6 +128,37 @@ class Checkpoint:
     def tensors(self, which: str) -> dict[str, Tensor]:
         """The content of `<which>.safetensors`."""
         return load_tensors(self.path / f"{which}.safetensors")
+
+
+class Export(Checkpoint):
+    """A folder that `train.export.write_export` made: some parts of a system, read like the checkpoint they came from.
+
+    card: what of the data matters to these parts. about: the whole card.json.
+    """
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        return self._record("card")
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        return self.about["data"]
+
+    @cached_property
+    def train(self) -> dict[str, Any]:
+        return {"step": self.about["from"]["step"]}
+
+    @cached_property
+    def part_paths(self) -> dict[str, str]:
+        return self.about["parts"]
+
+    @cached_property
+    def versions(self) -> dict[str, Any]:
+        return self.about["versions"]
+
+    def weights(self, ema: bool) -> dict[str, Tensor]:
+        """The exported tensors; which of the run's two sets they are was decided by who exported them."""
+        return self.tensors("model")
 
 
 def write_checkpoint(
@@ -209,7 +241,7 @@ def load_latest(output: Path) -> Checkpoint | None:
 
 
 def read_checkpoint(path: str | Path, *, verify: bool = True) -> Checkpoint:
-    """A step folder, or a run folder (then its `latest`).
+    """A step folder, a run folder (then its `latest`), or an exported folder (then an `Export`).
 
     verify: compares every file's sha256 with the manifest; otherwise only names and sizes. Raises CheckpointError for
     anything missing, truncated, changed, or not belonging there.
@@ -225,14 +257,16 @@ def read_checkpoint(path: str | Path, *, verify: bool = True) -> Checkpoint:
         raise CheckpointError(
             f"{path}: expected a manifest of schema {SCHEMA}, got {schema!r}; use the lara that wrote it"
         )
+    exported = manifest.get("kind") == "export"
+    required, optional = (EXPORTED, set()) if exported else (REQUIRED, OPTIONAL)
     listed, present = set(manifest["files"]), {p.name for p in path.iterdir()} - {"manifest.json"}
     problems = [
         f"{text}: {', '.join(sorted(names))}"
         for text, names in (
             ("not listed in the manifest", present - listed),
             ("missing", listed - present),
-            ("not part of a checkpoint", listed - REQUIRED - OPTIONAL),
-            ("absent from the manifest", REQUIRED - listed),
+            ("not part of a checkpoint", listed - required - optional),
+            ("absent from the manifest", required - listed),
         )
         if names
     ]
@@ -243,7 +277,7 @@ def read_checkpoint(path: str | Path, *, verify: bool = True) -> Checkpoint:
         raise CheckpointError(
             f"{path} is damaged: " + "; ".join(problems) + ". Use another checkpoint or a copy of it."
         )
-    return Checkpoint(path)
+    return Export(path) if exported else Checkpoint(path)
 
 
 def _resolve(path: Path) -> Path:
