@@ -18,6 +18,7 @@ COMMANDS = {
     "lams": "several LAMs trained and probed on the same clips -> one side-by-side table with baselines",
     "import": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
     "export": "a part of a run as a folder of its own: `lara export lam`, `lara export policy`",
+    "label": "a LAM's latent actions for every frame of a dataset or folder of videos -> columns",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }

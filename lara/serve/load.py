@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lara.build import build
 from lara.errors import CheckpointError
 from lara.meta import filled_elsewhere
 from lara.train.checkpoint import Checkpoint, read_checkpoint
-
-if TYPE_CHECKING:
-    from lara.lam.model import LatentActionModel
 
 SIDES = ("policy", "lam", "align")
 
@@ -19,9 +16,10 @@ SIDES = ("policy", "lam", "align")
 def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True) -> tuple[Any, Checkpoint]:
     """The system that a checkpoint's own config describes, in eval mode, and the checkpoint.
 
-    checkpoint: a run folder (its latest is taken), one checkpoint folder, or an exported folder. sides: which of policy, lam and align to
-    build and load; acting needs only the policy, and what is left out costs no memory. ema: the moving average of the
-    weights where there is one. Only this package's classes are built, whatever the config says.
+    checkpoint: a run folder (its latest is taken), one checkpoint folder, or an exported folder. sides: which of
+    policy, lam and align to build and load; acting needs only the policy, and what is left out costs no memory. ema:
+    the moving average of the weights where there is one. Only this package's classes are built, whatever the config
+    says.
     Raises CheckpointError when a side is not there, or when the file does not fill what was built completely.
     """
     saved = read_checkpoint(Path(checkpoint))
@@ -49,8 +47,8 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
     return system.eval(), saved
 
 
-def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[LatentActionModel, Checkpoint]:
-    """The latent action model of a run, a checkpoint or an exported folder, in eval mode, and where it came from.
+def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint]:
+    """The `LatentActionModel` of a run, a checkpoint or an exported folder, in eval mode, and where it came from.
 
     `saved.card` says which frames it was trained on (frame_gap, lam_cameras, lam_image_size, image_fit). Raises
     CheckpointError as `load_system` does.

@@ -22,6 +22,7 @@ OPEN = {
     "demo": [],
     "probe": ["checkpoint=x", "output=x"],
     "lams": ["root=x"],
+    "label": ["checkpoint=x", "dataset=x"],
 }
 PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
 

@@ -97,3 +97,22 @@ def joint_run(output: Path, *, space: dict[str, Any] = VQ, gap: int = 4, camera:
         keep_last=1,
     )
     return output
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by relative path."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def video_folder(root: Path, lengths: tuple[int, ...] = (7, 11, 3), *, fps: float = 10.0) -> Path:
+    """<root>/clips/00k.mp4 of so many frames each."""
+    import numpy as np
+
+    from lara.data.video_write import VideoStorage, encode_video
+    from tests.data.worlds import picture
+
+    (root / "clips").mkdir(parents=True)
+    for k, length in enumerate(lengths):
+        images = np.stack([picture(k, t, 0) for t in range(length)])
+        encode_video(root / "clips" / f"{k:03d}.mp4", images, fps=fps, storage=VideoStorage(codec="h264"))
+    return root

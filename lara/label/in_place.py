@@ -1,0 +1,88 @@
+"""Labels as new columns of the dataset itself: each data file is replaced in one rename, the metadata last.
+
+Killed at any instant, every file is the old one or the new one; the same command finishes the rest. Until the last
+rename info.json does not name the columns, and a reader that goes by it does not see them.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from lara.data.atomic import fsync_path, read_json, write_json
+from lara.data.label_columns import about_path, label_schema
+from lara.data.lerobot import layout
+from lara.data.lerobot.source import LeRobotSource
+from lara.errors import DataError
+from lara.label.job import Job
+from lara.label.table import episode_tables, z_stats
+
+_PLAN = b"lara_label_plan"
+
+
+def write_in_place(
+    job: Job, source: LeRobotSource, features: Mapping[str, dict[str, Any]], about: Mapping[str, Any]
+) -> None:
+    """Appends the label columns to every data file, then to info.json and stats.json, then writes the record.
+
+    Raises DataError when a file has columns of these names that are not of this plan.
+    """
+    episodes: dict[Path, list[int]] = defaultdict(list)
+    for row in source.episodes:
+        episodes[row.data].append(row.index)
+    tables = episode_tables(job, source)
+    for path, inside in tqdm(episodes.items(), desc="write", unit="file", disable=None):
+        labels = pa.concat_tables([next(tables)[1] for _ in inside])
+        for leftover in path.parent.glob(f".tmp-{path.name}-*"):
+            leftover.unlink()
+        if not _is_done(path, features, job.plan):
+            _append(path, labels, label_schema(dict(features)), job.plan)
+    root = source.root
+    stats = read_json(root / layout.STATS) if (root / layout.STATS).exists() else {}
+    write_json(root / layout.STATS, {**stats, **z_stats(job, source, Path(job.folder).parent)})
+    write_json(root / about_path(job.prefix), dict(about))
+    info = read_json(root / layout.INFO)
+    write_json(root / layout.INFO, {**info, "features": {**info["features"], **features}})
+
+
+def _is_done(path: Path, features: Mapping[str, Any], plan: str) -> bool:
+    schema = pq.read_schema(path)
+    present = sorted(set(features) & set(schema.names))
+    if not present:
+        return False
+    if (schema.metadata or {}).get(_PLAN) != plan.encode():
+        raise DataError(f"{path}: has columns {present} of other labels; choose another label.prefix")
+    return True
+
+
+def _append(path: Path, labels: pa.Table, columns: pa.Schema, plan: str) -> None:
+    """The same rows in the same row groups with the new columns behind the old ones."""
+    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:12]}")
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows != len(labels):
+            raise DataError(f"{path}: has {file.metadata.num_rows} rows, its episodes have {len(labels)}")
+        old = file.schema_arrow
+        metadata = {**(old.metadata or {}), _PLAN: plan.encode()}
+        # this key repeats the columns for Hugging Face datasets, which derives them from the schema when it is absent
+        metadata.pop(b"huggingface", None)
+        schema = pa.schema([*old, *columns], metadata=metadata)
+        compression = file.metadata.row_group(0).column(0).compression.lower() if file.num_row_groups else "snappy"
+        with pq.ParquetWriter(temporary, schema, compression=compression) as writer:
+            row = 0
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                added = labels.slice(row, len(table))
+                row += len(table)
+                whole = pa.Table.from_arrays([*table.columns, *added.columns], schema=schema)
+                writer.write_table(whole, row_group_size=max(len(table), 1))
+    fsync_path(temporary)
+    os.replace(temporary, path)
+    fsync_path(path.parent)

@@ -1,0 +1,150 @@
+"""Labels as a dataset of their own beside the labelled one: LeRobot v3.0, the same episodes, frames and data files.
+
+File by file and row by row it matches the dataset, so that a column can be carried over by appending it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lara.data.atomic import fsync_path, write_json
+from lara.data.label_columns import about_path, label_schema
+from lara.data.lerobot import layout
+from lara.data.lerobot.meta import write_episodes, write_tasks
+from lara.data.lerobot.source import LeRobotSource
+from lara.data.videos import is_lerobot
+from lara.errors import DataError
+from lara.label.job import Job
+from lara.label.table import episode_tables, z_stats
+
+_FILE_BYTES = 100 * 1024 * 1024
+
+
+def write_sidecar(
+    job: Job,
+    source: LeRobotSource,
+    features: Mapping[str, dict[str, Any]],
+    about: Mapping[str, Any],
+    output: Path,
+) -> None:
+    """Assembles `output` from the finished units, whole or absent. features: of the label columns. about: the record.
+
+    Raises DataError when `output` exists.
+    """
+    if output.exists():
+        raise DataError(f"{output} exists already; remove it or give another output folder")
+    building = Path(job.folder).parent / "assembled"
+    shutil.rmtree(building, ignore_errors=True)  # of a run that died here
+    (building / "meta").mkdir(parents=True)
+    rows = _write_data(job, source, dict(features), building)
+    write_tasks(building, list(source.tasks))
+    write_episodes(building, rows)
+    write_json(building / layout.STATS, z_stats(job, source, building.parent))
+    files = {(r["data/chunk_index"], r["data/file_index"]) for r in rows}
+    info = {
+        "codebase_version": layout.VERSION,
+        "robot_type": source.info.get("robot_type"),
+        "total_episodes": len(source),
+        "total_frames": source.frame_count,
+        "total_tasks": len(source.tasks),
+        "chunks_size": source.info.get("chunks_size", layout.FILES_PER_CHUNK),
+        "data_files_size_in_mb": source.info.get("data_files_size_in_mb", _FILE_BYTES // 2**20),
+        "video_files_size_in_mb": source.info.get("video_files_size_in_mb", 200),
+        "fps": source.info["fps"],
+        "splits": {"train": f"0:{len(source)}"},
+        "data_path": layout.DATA_PATH,
+        "video_path": None,
+        "features": {**features, **layout.DEFAULT_FEATURES},
+    }
+    write_json(building / layout.INFO, info)
+    write_json(building / about_path(job.prefix), {**about, "data_files": len(files)})
+    for path in sorted(building.rglob("*"), reverse=True):
+        fsync_path(path)
+    fsync_path(building)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(building, output)
+    fsync_path(output.parent)
+
+
+def _write_data(
+    job: Job, source: LeRobotSource, features: dict[str, dict[str, Any]], root: Path
+) -> list[dict[str, Any]]:
+    """data/*.parquet, one row group per episode; returns the rows of the episode table."""
+    labels = label_schema(features)
+    numbers = [pa.field("timestamp", pa.float32())]
+    numbers += [pa.field(n, pa.int64()) for n in ("frame_index", "episode_index", "index", "task_index")]
+    schema = pa.schema([*labels, *numbers])
+    rows: list[dict[str, Any]] = []
+    writer: pq.ParquetWriter | None = None
+    here: tuple[int, int] | None = None
+    size = 0
+    for k, table in episode_tables(job, source):
+        place = _place(job, source, k, here, size + table.nbytes)
+        if place != here:
+            if writer is not None:
+                writer.close()
+            path = layout.fill_path(
+                root, layout.DATA_PATH, dict(zip(("chunk_index", "file_index"), place, strict=True))
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer, here, size = pq.ParquetWriter(path, schema, compression="snappy"), place, 0
+        assert writer is not None
+        size += table.nbytes
+        counters = _counters(job, source, k)
+        columns = [table[f.name] if f.name in features else pa.array(counters[f.name], f.type) for f in schema]
+        writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(table))
+        rows.append(_episode_row(source, k, place))
+    if writer is not None:
+        writer.close()
+    return rows
+
+
+def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
+    """(chunk, file) of the episode's rows: where the dataset has them; for videos, files of a handy size."""
+    if is_lerobot(job.dataset):
+        path = source.episodes[episode].data
+        return int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-"))
+    if here is None:
+        return 0, 0
+    number = here[0] * layout.FILES_PER_CHUNK + here[1]
+    return layout.chunk_and_file(number + (size > _FILE_BYTES))
+
+
+def _counters(job: Job, source: LeRobotSource, episode: int) -> dict[str, np.ndarray]:
+    row = source.episodes[episode]
+    if is_lerobot(job.dataset):
+        arrays = source.arrays(episode)
+        return {name: getattr(arrays, name) for name in layout.DEFAULT_FEATURES}
+    frame = np.arange(row.length)
+    return {
+        "timestamp": (frame / source.fps).astype(np.float32),
+        "frame_index": frame,
+        "episode_index": np.full(row.length, episode),
+        "index": frame + row.start,
+        "task_index": np.full(row.length, source.tasks.index(row.tasks[0])),
+    }
+
+
+def _episode_row(source: LeRobotSource, episode: int, place: tuple[int, int]) -> dict[str, Any]:
+    row = source.episodes[episode]
+    extra = {"file": row.info["file"]} if "file" in row.info else {}
+    return {
+        "episode_index": episode,
+        "tasks": list(row.tasks),
+        "length": row.length,
+        "data/chunk_index": place[0],
+        "data/file_index": place[1],
+        "dataset_from_index": row.start,
+        "dataset_to_index": row.start + row.length,
+        "meta/episodes/chunk_index": 0,
+        "meta/episodes/file_index": 0,
+        **extra,
+    }
