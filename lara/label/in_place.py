@@ -40,7 +40,10 @@ def write_in_place(
         episodes[row.data].append(row.index)
     tables = episode_tables(job, source)
     for path, inside in tqdm(episodes.items(), desc="write", unit="file", disable=None):
-        labels = pa.concat_tables([next(tables)[1] for _ in inside])
+        numbers, parts = zip(*[next(tables) for _ in inside], strict=True)
+        if list(numbers) != inside:
+            raise DataError(f"{path}: its episodes {inside} do not follow one another; nothing was written to it")
+        labels = pa.concat_tables(parts)
         for leftover in path.parent.glob(f".tmp-{path.name}-*"):
             leftover.unlink()
         if not _is_done(path, features, job.plan):

@@ -124,7 +124,7 @@ def _work(pipe: Connection, job: dict[str, Any], number: int) -> None:
             return
         try:
             worker = worker or Worker(Job(**{**job, "units": tuple(tuple(u) for u in job["units"])}), number)
-            message = {"done": worker.run(unit)}
+            message: dict[str, Any] = {"done": worker.run(unit)}
         except LaraError as error:
             message = {"error": type(error).__name__, "text": str(error)}
         except Exception as error:  # carried to the parent, which ends the run with it

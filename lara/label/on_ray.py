@@ -29,10 +29,12 @@ def run_ray(job: Job, units: Sequence[int], workers: int, address: str | None) -
     if workers < 1:
         raise ConfigError(f"label.engine=ray needs label.workers of at least 1, got {workers}")
     started = not ray.is_initialized()
-    if started and address is None:
-        ray.init(address="local", num_cpus=workers * job.threads, include_dashboard=False, log_to_driver=False)
-    elif started:
-        ray.init(address=address, log_to_driver=False)
+    here: dict[str, Any] = {"num_cpus": workers * job.threads, "include_dashboard": False}
+    try:
+        if started:
+            ray.init(address=address or "local", log_to_driver=False, **({} if address else here))
+    except Exception as error:  # Ray raises bare Exceptions, RuntimeErrors and ConnectionErrors here
+        raise LaraError(f"Ray ({address or 'local'}) did not start or answer: {error}") from error
     try:
         gpus = 1 if job.device == "cuda" else 0
         # a task of a dead actor is done again by the restarted one; a unit's file is written in one rename, so that

@@ -22,9 +22,11 @@ from lara.label.in_place import write_in_place
 from lara.label.job import Job, open_source
 from lara.label.local import run_local
 from lara.label.on_ray import run_ray
-from lara.label.plan import keep_plan, plan_hash, units_of
+from lara.label.plan import PLAN, keep_plan, plan_hash, units_of
 from lara.label.sidecar import write_sidecar
 from lara.label.table import finished_units, frames_of, total_counts
+
+_WRITING = "writing.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,8 @@ def label(
             if done_before.get("plan") == plan:
                 shutil.rmtree(work, ignore_errors=True)
                 return done_before
+            if not (work / PLAN).exists():
+                shutil.rmtree(work, ignore_errors=True)
             raise DataError(f"{place} holds other labels '{settings.prefix}'; choose another output or label.prefix")
         job = Job(
             lam=str(lam),
@@ -171,6 +175,7 @@ def label(
         about["counts"] = total_counts([counts[k] for k in sorted(counts)], source.frame_count)
         features = label_features(settings.prefix, queries=model.queries, dim=model.space.dim, codes=codes is not None)
         if in_place:
+            write_json(work / _WRITING, {"fingerprint": fingerprint})
             write_in_place(job, source, features, about)
         else:
             write_sidecar(job, source, features, about, place)
@@ -217,16 +222,12 @@ def _view(
 
 
 def _fingerprint(work: Path, source: LeRobotSource, view: Mapping[str, Any]) -> str:
-    """Of the pixels that the plan began with. Adding columns may rewrite the files that hold them (images in the
-    tables), so what was found at the start is kept with the work."""
-    kept = work / "fingerprint.json"
-    if kept.exists():
-        known = read_json(kept)
-        if known["view"] == dict(view):
-            return known["sha256"]
-    found = cache_key(source, view["camera"], view["size"], fit=view["fit"], folder=work)
-    write_json(kept, {"view": dict(view), "sha256": found})
-    return found
+    """Of the pixels. Adding columns rewrites the files that hold them where images lie in the tables: once that has
+    begun, what was found before counts."""
+    begun = work / _WRITING
+    if begun.exists():
+        return str(read_json(begun)["fingerprint"])
+    return cache_key(source, view["camera"], view["size"], fit=view["fit"], folder=work)
 
 
 def _labels_there(place: Path, prefix: str, source: LeRobotSource, *, in_place: bool) -> dict[str, Any] | None:
@@ -244,7 +245,7 @@ def _beside(output: Path) -> Path:
 @contextmanager
 def _only_one(work: Path) -> Iterator[None]:
     """Two runs must not share a work folder; the kernel lets go of the lock when its holder dies."""
-    with open(work.with_name(f"{work.name}.lock"), "w") as file:
+    with open(work / "lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -89,6 +89,8 @@ def _write_data(
     for k, table in episode_tables(job, source):
         place = _place(job, source, k, here, size + table.nbytes)
         if place != here:
+            if any((r["data/chunk_index"], r["data/file_index"]) == place for r in rows):
+                raise DataError(f"{source.episodes[k].data}: its episodes do not follow one another")
             if writer is not None:
                 writer.close()
             path = layout.fill_path(

@@ -146,8 +146,6 @@ def test_without_ray_its_extra_is_named(world, tmp_path):
 def test_a_worker_killed_on_ray_loses_and_doubles_no_row(world, monkeypatch):
     import lara.label.on_ray as on_ray
 
-    pids = []
-
     class Told(on_ray.Worker):
         """Writes its process id down, so that the test can kill it in the middle."""
 
@@ -160,12 +158,13 @@ def test_a_worker_killed_on_ray_loses_and_doubles_no_row(world, monkeypatch):
     monkeypatch.setattr(on_ray, "Worker", Told)
 
     def kill():
-        while not (world / "pids").exists() or not (world / "pids").read_text():
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            if (world / "pids").exists() and (found := (world / "pids").read_text().split()):
+                return os.kill(int(found[0]), signal.SIGKILL)
             time.sleep(0.05)
-        pids.append(int((world / "pids").read_text().split()[0]))
-        os.kill(pids[0], signal.SIGKILL)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     settings = LabelSettings(engine="ray", workers=2, **SETTINGS)
     label(lam=world / "lam", dataset=world / "data", output=world / "ray", settings=settings)

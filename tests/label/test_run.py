@@ -190,3 +190,23 @@ def test_a_camera_must_be_named_where_there_is_a_choice(world, tmp_path):
     run = joint_run(tmp_path / "lam", camera="elsewhere")
     with pytest.raises(ConfigError, match=r"which camera of top, wrist"):
         label(lam=run, dataset=world / "data", output=tmp_path / "x", settings=HERE)
+
+
+def test_pixels_that_change_half_way_are_noticed(world, tmp_path, monkeypatch):
+    import lara.label.run as run
+
+    def dies(*_):
+        raise KeyboardInterrupt
+        yield
+
+    shutil.copytree(world / "data", tmp_path / "data")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "run_local", dies)
+        with pytest.raises(KeyboardInterrupt):
+            label(lam=world / "lam", dataset=tmp_path / "data", output=tmp_path / "half", settings=HERE)
+    other = tmp_path / "other"
+    write(other, tuple(reversed(LENGTHS)), data_file_mb=0.0005)
+    for video in (tmp_path / "data/videos").rglob("*.mp4"):
+        shutil.copy(other / video.relative_to(tmp_path / "data"), video)
+    with pytest.raises(ConfigError, match="dataset"):
+        label(lam=world / "lam", dataset=tmp_path / "data", output=tmp_path / "half", settings=HERE)
