@@ -59,6 +59,7 @@ class Batch:
                       cameras may differ from the policy's). F = 0 when nothing asks for them.
     frame_mask_BF:    True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
     index_B:          the dataset index of each sample, for reports of bad samples.
+    codes_BT:         a LAM's code indices as tokens to predict, -1 where there is none; None if not asked for.
     """
 
     observation: Observation
@@ -67,6 +68,7 @@ class Batch:
     frames_BFVCHW: UInt8[Tensor, "B F V2 C height2 width2"]
     frame_mask_BF: Bool[Tensor, "B F"]
     index_B: Int[Tensor, "B"]
+    codes_BT: Int[Tensor, "B T"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         return _move(self, device)
@@ -118,4 +120,4 @@ def _move(record, device):
 
 
 def _head(record, n):
-    return _map(record, lambda x: x[:n], lambda x: x[:n])
+    return _map(record, lambda x: x[:n], lambda x: None if x is None else x[:n])

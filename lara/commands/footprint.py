@@ -132,6 +132,7 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
         frames_BFVCHW=torch.zeros(n, count, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta),
         frame_mask_BF=torch.ones(n, count, dtype=torch.bool, **meta),
         index_B=torch.zeros(n, dtype=torch.long, **meta),
+        codes_BT=torch.zeros(n, build(data["codes"]).tokens, dtype=torch.long, **meta) if data.get("codes") else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lara.data.cache import is_built, open_or_build
 from lara.data.card import DataCard
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
+from lara.data.labels import LatentActions, LatentCodes
 from lara.data.lerobot.read import open_dataset, validate
 from lara.data.lerobot.source import LeRobotSource
 from lara.data.loader import batches
@@ -48,6 +50,8 @@ class EpisodeData:
                      False decodes video for every batch.
     random_shift:    pixels at image_size; 0 switches the augmentation off. Training batches only.
     robot:           the card of a dataset that has none (a RobotCard or its dict).
+    labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
+                     its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
 
     Raises ConfigError for settings that do not fit together or the dataset, DataError for faults of the dataset.
     """
@@ -79,6 +83,8 @@ class EpisodeData:
         cache_workers: int = 2,
         random_shift: int = 0,
         robot: RobotCard | Mapping[str, Any] | None = None,
+        labels: LatentActions | None = None,
+        codes: LatentCodes | None = None,
     ) -> None:
         self.source: LeRobotSource = open_dataset(root)
         self.horizon, self.frame_gap = horizon, horizon if frame_gap is None else frame_gap
@@ -93,7 +99,13 @@ class EpisodeData:
         self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
         self._given = statistics
         self._cache = (cache, None if cache_folder is None else Path(cache_folder), cache_workers)
+        self._labels, self._codes_of = labels, codes
         card = RobotCard.from_dict(dict(robot)) if isinstance(robot, Mapping) else robot
+        if labels is not None:
+            if card is not None:
+                raise ConfigError("data.labels brings a card of its own; leave data.robot out")
+            card = labels.card(self.source)
+        self._action_dim = self.source.action_dim if labels is None else labels.dim()
         if card is None and self.source.robot is None:
             raise ConfigError(
                 f"{root}: nothing says what its actions mean (meta/lara.json is missing); give robot=..., for example "
@@ -116,7 +128,7 @@ class EpisodeData:
             if camera not in self.source.cameras:
                 raise ConfigError(f"{self.source.root}: no camera '{camera}'. {nearest(camera, self.source.cameras)}")
         widths = (
-            ("action", self.source.action_dim, self.robot.action.dim, self.action_dim_max),
+            ("action", self._action_dim, self.robot.action.dim, self.action_dim_max),
             ("state", self.source.state_dim, len(self.robot.observation.state), self.state_dim_max),
         )
         for name, real, card, most in widths:
@@ -137,7 +149,7 @@ class EpisodeData:
         cached, folder, workers = self._cache
         ready = {w for w in wanted if cached and is_built(self.source, *w, fit=self.image_fit, folder=folder)}
         validate(self.source, decode=False, cameras=sorted({camera for camera, _ in wanted - ready}))
-        self._numbers = numbers = Numbers.of(self.source)
+        numbers = Numbers.of(self.source)
         count = len(self.source)
         self.training_episodes, self.validation_episodes = split_episodes(
             [self.source.tasks[numbers.task[numbers.begins[k]]] for k in range(count)],
@@ -145,6 +157,12 @@ class EpisodeData:
             seed=self.seed,
             **self._split,  # type: ignore[arg-type]
         )
+        self._real_N = np.ones(len(numbers.episode), bool)
+        if self._labels is not None:
+            actions, self._real_N = self._labels.read(self.source)
+            numbers = replace(numbers, actions=actions)
+        self._codes_NT = None if self._codes_of is None else self._codes_of.read(self.source)
+        self._numbers = numbers
         self.training_samples = numbers.frames_of(self.training_episodes)
         self.validation_samples = numbers.frames_of(self.validation_episodes)
         self.statistics = self._statistics(numbers)
@@ -160,11 +178,12 @@ class EpisodeData:
     def _statistics(self, numbers: Numbers) -> dict[str, Statistics]:
         if self._given is None:
             seen = self.training_samples
-            return {"action": Statistics.of(numbers.actions[seen]), "state": Statistics.of(numbers.states[seen])}
+            acted = seen[self._real_N[seen]]
+            return {"action": Statistics.of(numbers.actions[acted]), "state": Statistics.of(numbers.states[seen])}
         if set(self._given) != {"action", "state"}:
             raise ConfigError(f"statistics need the keys action and state, got {sorted(self._given)}")
         out = {k: v if isinstance(v, Statistics) else Statistics.from_dict(dict(v)) for k, v in self._given.items()}
-        for name, dim in (("action", self.source.action_dim), ("state", self.source.state_dim)):
+        for name, dim in (("action", self._action_dim), ("state", self.source.state_dim)):
             if out[name].dim != dim:
                 raise ConfigError(f"given statistics describe {out[name].dim} {name} dimensions, the dataset has {dim}")
         return out
@@ -245,12 +264,13 @@ class EpisodeData:
         numbers = self._numbers
         if index.ndim != 1 or (len(index) and not (index.min() >= 0 and index.max() < len(numbers.episode))):
             raise DataError(f"{self.source.root}: frames are numbered 0..{len(numbers.episode) - 1}, got {index}")
-        count, width = len(index), self.source.action_dim
+        count, width = len(index), self._action_dim
         end = numbers.ends[numbers.episode[index]]
         when = index[:, None] + np.arange(self.horizon)
-        real = when < end[:, None]
+        inside = np.minimum(when, end[:, None] - 1)
+        real = (when < end[:, None]) & self._real_N[inside]
         actions = np.zeros((count, self.horizon, self.action_dim_max), np.float32)
-        chunk = self._normalize_action.normalize(numbers.actions[np.minimum(when, end[:, None] - 1)])
+        chunk = self._normalize_action.normalize(numbers.actions[inside])
         actions[..., :width] = np.where(real[..., None], chunk, 0.0)
         dims = np.arange(self.action_dim_max) < width
         state = np.zeros((count, self.state_dim_max), np.float32)
@@ -270,6 +290,7 @@ class EpisodeData:
             frames_BFVCHW=frames,
             frame_mask_BF=torch.from_numpy(frame_mask),
             index_B=torch.from_numpy(index.copy()),
+            codes_BT=None if self._codes_NT is None else torch.from_numpy(self._codes_NT[index]),
         )
 
     def _pictures(

@@ -65,4 +65,5 @@ def pinned(batch: Batch) -> Batch:
         action_mask_BHA=batch.action_mask_BHA.pin_memory(),
         frame_mask_BF=batch.frame_mask_BF.pin_memory(),
         index_B=batch.index_B.pin_memory(),
+        codes_BT=None if batch.codes_BT is None else batch.codes_BT.pin_memory(),
     )

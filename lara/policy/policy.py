@@ -77,7 +77,16 @@ class Policy(nn.Module):
         Outputs have B * draws rows; draw r of sample b is row r * B + b. Padded dims and steps carry no noise, in
         training as in `act`.
         """
-        tokens = self.tokens(observation)
+        return self.flow_from(self.tokens(observation), observation, actions_BHA, mask_BHA)
+
+    def flow_from(
+        self,
+        tokens: Tokens,
+        observation: Observation,
+        actions_BHA: Float[Tensor, "B H A"],
+        mask_BHA: Bool[Tensor, "B H A"],
+    ) -> FlowOutput:
+        """`flow` with the tokens already there, for systems that read them too."""
         if self.draws > 1:
             tokens = Tokens(*(x.repeat(self.draws, *([1] * (x.ndim - 1))) for x in tokens))
         actions, mask, state = (

@@ -68,7 +68,7 @@ def _experiment(name, paligemma):
     text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
     given = ["data.root=x"]
     given += ["policy.backbone.path=" + paligemma] if "lara_" in name[:5] and "lam_pretrain" not in name else []
-    given += ["init=x"] if "init: ???" in text else []
+    given += [f"{key}=x" for key in ("init", "labels") if f"{key}: ???" in text]
     config = resolved(compose("train", [f"experiment={name}", *given]))
     return shrink(config)
 
@@ -86,7 +86,7 @@ def shrink(config):
         else:
             system["policy"]["backbone"]["dtype"] = "float32"
             system["policy"]["adapter"]["heads"] = 2
-    if system["lam"]:
+    if system.get("lam"):
         encoder = system["lam"]["encoder"]
         encoder |= (
             {"image_size": 32, "width": 32, "patch": 16}
@@ -133,7 +133,7 @@ def batch_for(config, n=3):
 
 # LPIPS on 32 px images is smaller than AlexNet's pooling allows
 def _without_lpips(config):
-    if config["system"]["lam"] and config["system"]["lam"].get("perceptual"):
+    if config["system"].get("lam") and config["system"]["lam"].get("perceptual"):
         config["system"]["lam"]["perceptual"] = None
         if "lam" in config["stage"]["weights"]:
             config["stage"]["weights"]["lam"]["lpips"] = None
