@@ -16,7 +16,10 @@ from lara.losses.alignment import RawCosine
 from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
+from lara.policy.layout import TokenLayout
 from lara.policy.policy import Policy
+from lara.policy.unified import UnifiedExpert
+from lara.policy.unified_policy import UnifiedPolicy
 from lara.systems.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.types import Batch, Observation
@@ -45,6 +48,30 @@ def tiny_policy(*, blocks: int = 4, views: int = 1, horizon: int = HORIZON, draw
             FlowExpert, width=32, heads=4, blocks=blocks, horizon=horizon, action_dim=ACTION, state_dim=STATE, slots=3
         ),
         draws=draws,
+    )
+
+
+def tiny_unified(
+    layout: TokenLayout, *, latent_dim: int | None = 7, project: bool = False, seed: int = 0, **changes
+) -> UnifiedPolicy:
+    """A tiny policy over any layout; changes: coupling, process, draws."""
+    torch.manual_seed(seed)
+    return UnifiedPolicy(
+        backbone=CompactBackbone(views=1, image_size=SIZE, patch=16, width=32),
+        adapter=partial(SelfAttentionAdapter, heads=4),
+        expert=partial(
+            UnifiedExpert,
+            layout=layout,
+            width=32,
+            heads=4,
+            blocks=4,
+            latent_dim=latent_dim,
+            project_latents=project,
+            action_dim=ACTION,
+            state_dim=STATE,
+            slots=3,
+        ),
+        **changes,
     )
 
 

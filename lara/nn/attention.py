@@ -32,12 +32,15 @@ class Attention(nn.Module):
         self,
         x_BTE: Float[Tensor, "B T E"],
         context_BJE: Float[Tensor, "B J E2"] | None = None,
-        key_mask_BJ: Bool[Tensor, "B J"] | None = None,
+        key_mask_BJ: Bool[Tensor, "B J"] | Bool[Tensor, "B T J"] | None = None,
     ) -> Float[Tensor, "B T E"]:
-        """key_mask_BJ: True where a key is real; every sample needs at least one real key."""
+        """key_mask_BJ: True where a key is real, for all queries of a sample or (B, T, J) for each of them; every query
+        needs at least one real key."""
         context = x_BTE if context_BJE is None else context_BJE
         query = rearrange(self.query(x_BTE), "b t (h d) -> b h t d", h=self.heads)
         key, value = rearrange(self.key_value(context), "b j (two h d) -> two b h j d", two=2, h=self.heads)
-        mask = None if key_mask_BJ is None else key_mask_BJ[:, None, None, :]
+        mask = None
+        if key_mask_BJ is not None:
+            mask = key_mask_BJ[:, None, None, :] if key_mask_BJ.ndim == 2 else key_mask_BJ[:, None]
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(rearrange(out, "b h t d -> b t (h d)"))

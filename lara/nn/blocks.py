@@ -48,14 +48,20 @@ class DiTBlock(nn.Module):
     def forward(
         self,
         x_BTE: Float[Tensor, "B T E"],
-        time_BE: Float[Tensor, "B E"],
+        time_BE: Float[Tensor, "B E"] | Float[Tensor, "B T E"],
         context_BJE: Float[Tensor, "B J E2"],
-        key_mask: Bool[Tensor, "B K"] | None = None,
+        key_mask: Bool[Tensor, "B K"] | Bool[Tensor, "B T K"] | None = None,
+        looks_T: Bool[Tensor, "T"] | None = None,
     ) -> Float[Tensor, "B T E"]:
-        """key_mask: of the context for a cross block, of x itself for a self block."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time_BE)[:, None].chunk(6, dim=-1)
+        """key_mask: of the context for a cross block, of x itself for a self block. time_BE: one per sample or one per
+        token. looks_T: tokens that are False take nothing from a cross block's context (None: all look)."""
+        modulation = self.modulation(time_BE)
+        modulation = modulation[:, None] if modulation.ndim == 2 else modulation
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)
         h = self.norm_attention(x_BTE) * (1 + scale1) + shift1
         h = self.attention(h, context_BJE if self.cross else None, key_mask)
+        if self.cross and looks_T is not None:
+            h = h * looks_T[:, None]
         x_BTE = x_BTE + gate1 * h
         h = self.norm_mlp(x_BTE) * (1 + scale2) + shift2
         return x_BTE + gate2 * self.mlp(h)

@@ -27,6 +27,6 @@ class TimeEmbedding(nn.Module):
         self.frequencies = frequencies
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, tau_B: Float[Tensor, "B"]) -> Float[Tensor, "B E"]:
+    def forward(self, tau_B: Float[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
         # x 1000: the frequencies were made for integer diffusion steps 0..999
         return self.mlp(sinusoid(1000.0 * tau_B, self.frequencies).to(next(self.mlp.parameters()).dtype))

@@ -1,9 +1,7 @@
 """The flow-matching action expert: a DiT over [state | action_1 .. action_H] that looks at vision-language tokens.
 
-    block 1: cross-attention to the VL tokens     block 2: self-attention     block 3: cross ...   (003 section A.1)
-
-Intermediate states are returned by name: "block_k" is the sequence after block k of L (k = 1..L), "norm_out" the last
-one after the final norm. Alignment taps a name, never an index from the end of a list.
+This is the layout `policy.layout.state_action` of the one DiT that all layouts share (`policy.trunk`, which also says
+what the named states are). Alignment taps a name, never an index from the end of a list.
 
 B batch, H action horizon, A action dims (A_max), S state dims (S_max), E width, L blocks, J VL tokens.
 """
@@ -15,11 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lara.errors import ConfigError
-from lara.nn.blocks import DiTBlock
-from lara.nn.embeddings import TimeEmbedding
 from lara.nn.mlp import EmbodimentMLP
 from lara.nn.vit import learned_positions
 from lara.policy.backbone import Tokens
+from lara.policy.trunk import Trunk
 
 STATE_TOKENS = 1
 
@@ -40,7 +37,7 @@ def tapped_state(depth: int, blocks: int) -> str:
     return f"block_{block}"
 
 
-class FlowExpert(nn.Module):
+class FlowExpert(Trunk):
     """slots: robots with their own state and action MLPs. horizon: H. The velocity head starts at zero."""
 
     def __init__(
@@ -56,22 +53,14 @@ class FlowExpert(nn.Module):
         slots: int = 64,
         mlp_ratio: float = 4.0,
     ) -> None:
-        super().__init__()
-        self.width, self.horizon, self.action_dim, self.state_dim = width, horizon, action_dim, state_dim
+        nn.Module.__init__(self)  # the trunk grows below, in the middle: a seed means this order of draws
+        self.horizon, self.action_dim, self.state_dim = horizon, action_dim, state_dim
         self.slots = slots
         self.encode_state = EmbodimentMLP(slots, state_dim, width, width)
         self.encode_action = EmbodimentMLP(slots, action_dim, width, width)
         self.positions = learned_positions(STATE_TOKENS + horizon, width)
-        self.time = TimeEmbedding(width)
-        self.blocks = nn.ModuleList(
-            DiTBlock(width, heads, context_width if k % 2 == 0 else None, mlp_ratio) for k in range(blocks)
-        )
-        self.norm_out = nn.LayerNorm(width, elementwise_affine=False)
-        shut = nn.Linear(width, 2 * width)
-        self.modulation_out = nn.Sequential(nn.SiLU(), shut)
+        self.grow(width=width, heads=heads, blocks=blocks, context_width=context_width, mlp_ratio=mlp_ratio)
         self.decode_action = EmbodimentMLP(slots, width, width, action_dim)
-        nn.init.zeros_(shut.weight)
-        nn.init.zeros_(shut.bias)
         nn.init.zeros_(self.decode_action.down.weight)
 
     def forward(
@@ -91,11 +80,5 @@ class FlowExpert(nn.Module):
         actions = self.encode_action(x_BHA, embodiment_B)
         x = torch.cat([state, actions], dim=1) + self.positions
         own_mask = torch.cat([torch.ones_like(step_mask_BH[:, :STATE_TOKENS]), step_mask_BH], dim=1)
-        time = self.time(tau_B)
-        states = {}
-        for k, block in enumerate(self.blocks, start=1):
-            x = block(x, time, context.x, context.mask if block.cross else own_mask)
-            states[f"block_{k}"] = x[:, STATE_TOKENS:]
-        shift, scale = self.modulation_out(time)[:, None].chunk(2, dim=-1)
-        states["norm_out"] = self.norm_out(x[:, STATE_TOKENS:]) * (1 + scale) + shift
+        states = {name: h[:, STATE_TOKENS:] for name, h in self.run(x, tau_B, context, own_mask).items()}
         return self.decode_action(states["norm_out"], embodiment_B), states
