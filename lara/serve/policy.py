@@ -14,7 +14,7 @@ import torch
 
 from lara.data.card import DataCard
 from lara.data.images import resize_area
-from lara.errors import SpecError
+from lara.errors import ConfigError, SpecError
 from lara.serve.client import PolicyCard
 from lara.serve.exported import is_exported, read_exported
 from lara.serve.load import load_system
@@ -23,13 +23,22 @@ from lara.types import Observation
 
 
 def load_policy(
-    *, checkpoint: str, ema: bool = True, steps: int = 5, device: str = "cpu", threads: int | None = None
+    *,
+    checkpoint: str,
+    ema: bool = True,
+    steps: int = 5,
+    device: str = "cpu",
+    threads: int | None = None,
+    latents: str = "use",
 ) -> TrainedPolicy:
     """A run folder, one checkpoint folder, or one made by `lara export policy to=native` -> a policy that acts.
 
     ema: the moving average of the weights where the checkpoint has one. steps: Euler steps per chunk. threads: of
     torch, for several processes on one machine. Only the policy is built; LAM and alignment play no part in acting.
-    Raises CheckpointError when the checkpoint has no policy or does not fill it completely.
+    latents: of a policy that generates latents beside actions, what the actions get of them: "use", or one of ALAM's
+    test-time interventions "freeze", "block", "shuffle" (004, Table 11); it becomes part of the policy's identity.
+    Raises CheckpointError when the checkpoint has no policy or does not fill it completely, ConfigError for an
+    intervention on a policy without latents.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -37,9 +46,13 @@ def load_policy(
         system, card = read_exported(Path(checkpoint))
         return TrainedPolicy(system.to(device), card, steps=steps, identity=checkpoint)
     system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
-    return TrainedPolicy(
-        system.to(device), DataCard.from_dict(saved.card), steps=steps, identity=f"{checkpoint} ({saved.name})"
-    )
+    identity = f"{checkpoint} ({saved.name})"
+    if latents != "use":
+        if not hasattr(system, "intervene"):
+            raise ConfigError(f"{checkpoint} generates no latents to {latents}; leave client.latents at 'use'")
+        system.intervene(latents)
+        identity += f", latents={latents}"
+    return TrainedPolicy(system.to(device), DataCard.from_dict(saved.card), steps=steps, identity=identity)
 
 
 class TrainedPolicy:

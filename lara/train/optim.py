@@ -21,6 +21,8 @@ class OptimConfig:
 
     lr:            the peak, reached after warm-up.
     lr_scale:      part prefix -> factor of `lr`, e.g. {"lam": 0.5}; the most specific prefix wins.
+    lr_delay:      part prefix -> steps for which that part stays as it is (rate 0); its own warm-up begins after them,
+                   and then it follows the schedule. X-VLA's and RotVLA's expert warm-up is {"policy.backbone": 5000}.
     schedule:      after warm-up "cosine" falls to lr * lr_min_ratio at the stage's last step; "constant" stays.
     warmup_steps, warmup_ratio: linear warm-up over so many steps, or that share of the stage; at most one of them.
     weight_decay:  not applied to 1-d parameters, embeddings, and parameters with an attribute `no_weight_decay`.
@@ -37,12 +39,14 @@ class OptimConfig:
     warmup_ratio: float = 0.0
     lr_min_ratio: float = 0.0
     lr_scale: Mapping[str, float] = field(default_factory=dict)
+    lr_delay: Mapping[str, int] = field(default_factory=dict)
     clip_norm: float | None = 1.0
     ema_decay: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "lr_scale", dict(self.lr_scale))
+        object.__setattr__(self, "lr_delay", dict(self.lr_delay))
         checks: list[tuple[bool, str, Any]] = [
             (self.lr > 0, "lr is positive", self.lr),
             (
@@ -62,6 +66,11 @@ class OptimConfig:
             ),
             (0 <= self.lr_min_ratio <= 1, "lr_min_ratio lies in [0, 1]", self.lr_min_ratio),
             (all(v > 0 for v in self.lr_scale.values()), "every lr_scale is positive", self.lr_scale),
+            (
+                all(isinstance(v, int) and v > 0 for v in self.lr_delay.values()),
+                "every lr_delay is a positive number of steps",
+                self.lr_delay,
+            ),
             (self.clip_norm is None or self.clip_norm > 0, "clip_norm is positive or null", self.clip_norm),
             (self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay lies in (0, 1) or is null", self.ema_decay),
         ]
@@ -70,9 +79,15 @@ class OptimConfig:
                 raise ConfigError(f"optim: {expected}; got {got!r}")
 
 
-def lr_factor(config: OptimConfig, step: int, total: int) -> float:
-    """lr(step) / lr for the update after `step` updates of `total`: up to 1, then down to lr_min_ratio."""
+def lr_factor(config: OptimConfig, step: int, total: int, *, delay: int = 0) -> float:
+    """lr(step) / lr for the update after `step` updates of `total`: up to 1, then down to lr_min_ratio.
+
+    delay: 0 for so many steps; after them the warm-up, from where the undelayed rate then is.
+    """
     warmup = config.warmup_steps or round(config.warmup_ratio * total)
+    if delay:
+        ramp = min(1.0, (step - delay + 1) / max(1, warmup)) if step >= delay else 0.0
+        return ramp * lr_factor(config, step, total)
     if step < warmup:
         return (step + 1) / warmup
     if config.schedule == "constant":
@@ -82,12 +97,14 @@ def lr_factor(config: OptimConfig, step: int, total: int) -> float:
 
 
 def build_optimizer(applied: AppliedStage, config: OptimConfig) -> torch.optim.AdamW:
-    """One group per (lr_scale prefix, decay or not), named "lam" or "lam, no decay"; together exactly what learns.
+    """One group per (lr_scale or lr_delay prefix, decay or not), named "lam" or "lam, no decay"; together what learns.
 
     Always the fused kernel: it is the fast one on GPU and CPU, and the only one that can skip an update on the device
-    (`found_inf`). Raises ConfigError when lr_scale names no part of the system, or a device has no fused kernel.
+    (`found_inf`). Raises ConfigError when lr_scale or lr_delay names no part, or a device has no fused kernel.
     """
-    select(config.lr_scale, sorted(set(applied.part_of.values())), what="optim.lr_scale")
+    parts = sorted(set(applied.part_of.values()))
+    select(config.lr_scale, parts, what="optim.lr_scale")
+    select(config.lr_delay, parts, what="optim.lr_delay")
     devices = {p.device.type for p in applied.learning.values()}
     if not devices <= {"cpu", "cuda"}:
         raise ConfigError(f"the fused AdamW runs on cpu and cuda; the system lies on {sorted(devices)}")
@@ -96,14 +113,15 @@ def build_optimizer(applied: AppliedStage, config: OptimConfig) -> torch.optim.A
     }
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in applied.learning.items():
-        prefix = longest_prefix(config.lr_scale, applied.part_of[name])
-        scale = 1.0 if prefix is None else float(config.lr_scale[prefix])
+        scaled, delayed = (longest_prefix(m, applied.part_of[name]) for m in (config.lr_scale, config.lr_delay))
+        scale = 1.0 if scaled is None else float(config.lr_scale[scaled])
+        delay = 0 if delayed is None else config.lr_delay[delayed]
+        prefix = max((p for p in (scaled, delayed) if p is not None), key=len, default=None)
         plain = parameter.ndim <= 1 or id(parameter) in embeddings or getattr(parameter, "no_weight_decay", False)
         group = (prefix or "main") + (", no decay" if plain else "")
         decay = 0.0 if plain else config.weight_decay
-        entry = groups.setdefault(
-            group, {"name": group, "scale": scale, "weight_decay": decay, "params": [], "names": []}
-        )
+        fixed = {"name": group, "scale": scale, "delay": delay, "weight_decay": decay}
+        entry = groups.setdefault(group, {**fixed, "params": [], "names": []})
         entry["params"].append(parameter)
         entry["names"].append(name)
     return torch.optim.AdamW(
@@ -113,9 +131,8 @@ def build_optimizer(applied: AppliedStage, config: OptimConfig) -> torch.optim.A
 
 def set_lr(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, total: int) -> dict[str, float]:
     """Sets every group's learning rate for this step; returns them by group name."""
-    factor = lr_factor(config, step, total)
     for group in optimizer.param_groups:
-        group["lr"] = config.lr * group["scale"] * factor
+        group["lr"] = config.lr * group["scale"] * lr_factor(config, step, total, delay=group["delay"])
     return {group["name"]: group["lr"] for group in optimizer.param_groups}
 
 

@@ -61,7 +61,8 @@ class Stage:
              ({"lam": {"commitment": 0.25}} is "lam.commitment").
     steps:   optimiser updates in all.
     load:    part prefix -> checkpoint (a step folder or a run folder) to start those parts from; None entries are
-             skipped, so that a configuration can leave the place open.
+             skipped, so that a configuration can leave the place open. Nested like the weights:
+             {"lam": {"former": path}} is "lam.former".
     """
 
     name: str
@@ -79,7 +80,7 @@ class Stage:
             raise ConfigError(f"stage.steps is a positive integer, got {self.steps!r}")
         object.__setattr__(self, "learn", tuple(self.learn))
         object.__setattr__(self, "weights", _flatten(self.weights))
-        object.__setattr__(self, "load", {k: str(v) for k, v in dict(self.load).items() if v is not None})
+        object.__setattr__(self, "load", {k: str(v) for k, v in _dotted(self.load).items() if v is not None})
         if not self.weights_at(self.steps - 1):
             raise ConfigError(
                 f"stage '{self.name}': no term has a weight up to its last step; nothing would be learned"
@@ -111,6 +112,13 @@ def _flatten(weights: Mapping[str, Any], prefix: str = "") -> dict[str, Weight]:
             out |= {name: Weight(**value)} if is_weight else _flatten(value, f"{name}.")
         else:
             out[name] = Weight(value)
+    return out
+
+
+def _dotted(places: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in places.items():
+        out |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return out
 
 
