@@ -39,7 +39,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = hydra_compose(name, overrides=list(overrides))
-            OmegaConf.resolve(config) if not OmegaConf.missing_keys(config) else None
+            OmegaConf.resolve(config) if not left_open(config) else None
             return config
     except OverrideParseException as error:
         raise ConfigError(
@@ -64,10 +64,27 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         for side in ("policy", "lam", "align"):  # written once, used through system: what the system leaves out is gone
             if "system" in config and config.system.get(side) is None and side in config:
                 del config[side]
-    missing = sorted(OmegaConf.missing_keys(config))
+    missing = left_open(config)
     if missing:
         raise ConfigError("these values must be given: " + ", ".join(f"{key}=..." for key in missing))
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def left_open(config: DictConfig) -> list[str]:
+    """The dotted keys whose values are still to be given (???), sorted; values that only point at one are not listed.
+
+    (OmegaConf's own `missing_keys` follows such pointers, and raises.)
+    """
+    from omegaconf import OmegaConf
+
+    def walk(value: Any, path: str) -> Iterator[str]:
+        if isinstance(value, dict | list):
+            for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from walk(inside, f"{path}.{key}" if path else str(key))
+        elif value == "???":
+            yield path
+
+    return sorted(walk(OmegaConf.to_container(config, resolve=False), ""))
 
 
 def choices(group: str) -> list[str]:

@@ -6,6 +6,7 @@ tensors that the trace kept for the backward pass.
 
   lara show experiment=lara_pretrain policy.backbone.path=VLM
   lara show experiment=demo_lara config=false
+  lara show experiment=rotvla_tiny config=false      (each of its stages)
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ CONFIG = "train"
 def main(overrides: Sequence[str]) -> int:
     from omegaconf import OmegaConf
 
-    from lara.config import compose
+    from lara.config import compose, left_open
+    from lara.stages import stage_overrides
 
+    given = [o for o in overrides if not o.startswith("config=")]
+    stages = stage_overrides(given)
+    for name, its_own in stages.items():
+        print(f"=== stage {name}: lara train {' '.join(its_own)}\n")
+        main([*its_own, *(o for o in overrides if o.startswith("config="))])
+        print()
+    if stages:
+        return 0
     with_config = "config=false" not in overrides
-    config = compose(CONFIG, [o for o in overrides if not o.startswith("config=")])
+    config = compose(CONFIG, given)
     # describing needs no data and no checkpoint: what only names a place on disk may stay open
-    for key in ("data.root", "init"):
-        if key in OmegaConf.missing_keys(config):
+    for key in ("data.root", "init", "lam_run"):
+        if key in left_open(config):
             OmegaConf.update(config, key, "(to be given)")
     from lara.config import resolved
 

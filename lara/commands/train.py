@@ -1,6 +1,8 @@
-"""Trains one stage of one system. Interrupt it whenever you like; the same command goes on where it was, bit for bit.
+"""Trains one stage of one system, or the stages of an experiment that lists several, one after the other, each into a
+folder of its own below the output. Interrupt it whenever you like; the same command goes on where it was, bit for bit.
 
 lara train experiment=demo_dit_only data.root=outputs/demo/data
+lara train experiment=rotvla_tiny data.root=outputs/demo/data
 lara train experiment=lara_pretrain data.root=PATH policy.backbone.path=VLM stage.load.lam=outputs/lara_lam_pretrain
 accelerate launch -m lara.cli train experiment=... runtime=ddp        (several GPUs or nodes)
 """
@@ -15,6 +17,13 @@ CONFIG = "train"
 def main(overrides: Sequence[str]) -> int:
     from lara.config import compose, resolved
     from lara.launch import launch
+    from lara.stages import stage_configs
 
-    launch(resolved(compose(CONFIG, overrides)))
+    stages = stage_configs(overrides)
+    for number, (name, config) in enumerate(stages.items(), 1):
+        print(f"[stage {number} of {len(stages)}: {name}] {config['output']}", flush=True)
+        if not launch(config).finished:
+            return 0  # stopped by a signal; the same command goes on here
+    if not stages:
+        launch(resolved(compose(CONFIG, overrides)))
     return 0
