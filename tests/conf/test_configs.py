@@ -8,8 +8,10 @@ import torch
 import yaml
 
 from lara.build import build, check_targets
-from lara.config import choices, compose, config_folder, groups, resolved
+from lara.config import choices, compose, config_folder, groups, left_open, resolved
 from lara.probes.clips import latents, predict
+from lara.stages import stage_configs, stage_overrides
+from lara.train.parts import part_paths
 from lara.train.stage import apply_stage
 from tests.tiny import open_gates
 
@@ -38,6 +40,8 @@ def test_every_root_composes_and_names_only_our_classes(root):
 
 @pytest.mark.parametrize(("group", "choice"), PAIRS, ids=lambda x: x)
 def test_every_choice_composes_in_some_root(group, choice):
+    if group == "layout":  # stands inside a policy; see test_every_layout_is_built
+        return
     homes = [r for r in ROOTS if f"- {group}: " in (config_folder() / f"{r}.yaml").read_text()]
     assert homes, f"no root uses the group {group}"
     for root in homes:
@@ -64,11 +68,15 @@ def test_every_experiment_says_its_command_on_line_one(name):
     assert experiment == name or name == "demo_base"
 
 
+# experiments that are a list of others, run one after another; each of those is tested by itself
+PIPELINES = [n for n in choices("experiment") if stage_overrides([f"experiment={n}"])]
+TRAININGS = [n for n in choices("experiment") if n != "demo_base" and n not in PIPELINES]
+
+
 def _experiment(name, paligemma):
-    text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
-    given = ["data.root=x"]
-    given += ["policy.backbone.path=" + paligemma] if "lara_" in name[:5] and "lam_pretrain" not in name else []
-    given += [f"{key}=x" for key in ("init", "labels") if f"{key}: ???" in text]
+    """The experiment, tiny; what it leaves open is named by its own configuration."""
+    values = {"data.root": "x", "init": "x", "labels": "x", "lam_run": "x", "policy.backbone.path": paligemma}
+    given = [f"{key}={values[key]}" for key in left_open(compose("train", [f"experiment={name}"])) if key in values]
     config = resolved(compose("train", [f"experiment={name}", *given]))
     return shrink(config)
 
@@ -80,6 +88,8 @@ def shrink(config):
     system = config["system"]
     if system.get("policy"):
         system["policy"]["expert"] |= {"width": 32, "heads": 4, "slots": 3}
+        if "layout" in system["policy"]["expert"]:
+            system["policy"]["expert"]["blocks"] = 4
         if "image_size" in system["policy"]["backbone"]:
             system["policy"]["backbone"] |= {"image_size": 32, "width": 32}
             system["policy"]["adapter"]["heads"] = 4
@@ -96,8 +106,9 @@ def shrink(config):
         system["lam"]["former"] |= {"width": 32, "heads": 4, "layers": 1}
         if "reads" in system["lam"]["former"]:
             system["lam"]["former"]["reads"] = 4
-        pixels = {"image_size": 32, "patch": 16} if "image_size" in system["lam"]["decoder"] else {}
-        system["lam"]["decoder"] |= {**pixels, "width": 32, "heads": 4, "layers": 1}
+        if "decoder" in system["lam"]:
+            pixels = {"image_size": 32, "patch": 16} if "image_size" in system["lam"]["decoder"] else {}
+            system["lam"]["decoder"] |= {**pixels, "width": 32, "heads": 4, "layers": 1}
         if system["lam"].get("perceptual"):
             system["lam"]["perceptual"] = {
                 **system["lam"]["perceptual"],
@@ -140,7 +151,7 @@ def _without_lpips(config):
     return config
 
 
-@pytest.mark.parametrize("name", [n for n in choices("experiment") if n != "demo_base"])
+@pytest.mark.parametrize("name", TRAININGS)
 def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, paligemma):
     config = _without_lpips(_experiment(name, paligemma))
     torch.manual_seed(0)
@@ -161,13 +172,48 @@ def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, pa
         total.backward()
         optimizer.step()
     moved = {k for k, v in system.state_dict().items() if not torch.equal(v, before[k])}
+    paths = part_paths(system)
     for part, module in system.parts().items():
-        names = {f"{part}.{k}" for k in module.state_dict()}
+        names = {f"{paths[part]}.{k}" for k in module.state_dict()}
         learns = part in applied.parts and any(p.requires_grad for p in module.parameters())
         if not learns and not list(module.buffers()):
             assert not names & moved, f"{part} is frozen and moved"
         if learns and _reached(part, weights):
             assert names & moved, f"{part} learns and did not move"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_stage_of_a_pipeline_is_an_experiment_that_starts_where_an_earlier_one_ends(name):
+    """What a stage loads lies in the folder of a stage before it, and names parts that both have."""
+    configs = stage_configs([f"experiment={name}", "data.root=x", "output=out"])
+    systems = {}
+    for stage, config in configs.items():
+        assert config["output"] == f"out/{stage}"
+        assert config["name"] in TRAININGS
+        systems[stage] = build(shrink(config)["system"])
+        for prefix, place in build(config["stage"]).load.items():
+            earlier = place.removeprefix("out/")
+            assert earlier in systems, f"{stage} loads {prefix} from {place}"
+            assert earlier != stage
+            shapes = [
+                {
+                    f"{part}.{key}": tensor.shape
+                    for part, module in systems[run].parts().items()
+                    if part == prefix or part.startswith(f"{prefix}.")
+                    for key, tensor in module.state_dict().items()
+                }
+                for run in (earlier, stage)
+            ]
+            assert shapes[1].items() <= shapes[0].items(), f"{stage} cannot fill {prefix} from {place}"
+            assert shapes[1], f"{stage} loads nothing as {prefix}"
+
+
+@pytest.mark.parametrize("layout", choices("layout"))
+def test_every_layout_is_built(layout):
+    given = ["experiment=rotvla_tiny_finetune", "data.root=x", "lam_run=x", "init=x"]
+    config = resolved(compose("train", [*given, f"layout@policy.expert.layout={layout}"]))
+    built = build(config["policy"]["expert"]["layout"])
+    assert built.attention().shape == (len(built.tokens()),) * 2
 
 
 def _reached(part, weights):
@@ -191,7 +237,8 @@ def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma):
 def test_every_latent_space_is_built_and_takes_a_step(latent):
     config = resolved(compose("train", ["experiment=demo_lam", "data.root=x", f"latent={latent}"]))
     space = build(config["latent"])
-    queries = {"rotation": space.dim, "scene_motion": getattr(space, "queries", 0)}.get(latent, 4)
+    fixed = {"scene_motion": getattr(space, "queries", 0)}
+    queries = space.dim if latent.startswith("rotation") else fixed.get(latent, 4)
     raw = torch.randn(5, queries, space.dim, requires_grad=True)
     out = space.bottleneck(space.project(raw), torch.ones(5, dtype=torch.bool))
     assert set(out.terms) == set(space.terms())
