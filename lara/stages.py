@@ -30,7 +30,8 @@ def stage_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
     from omegaconf import OmegaConf
 
     single: dict[str, list[str]] = {}
-    own, shared = [], []
+    own: list[str] = []
+    shared: list[str] = []
     for override in overrides:
         stage = re.match(r"([+~]*)stages\.([^.=]+)\.(.+)", override, re.S)
         if stage:
