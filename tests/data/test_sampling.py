@@ -56,3 +56,14 @@ def test_equal_gaps_are_equal():
 def test_impossible_gaps_are_refused(build):
     with pytest.raises(ConfigError, match="gap"):
         build()
+
+
+def test_a_clip_is_evenly_spaced_and_starts_now():
+    index = np.array([3, 90])
+    assert Clip(count=4, gap=2).offsets(index, seed=0, step=5).tolist() == [[0, 2, 4, 6]] * 2
+    assert np.array_equal(
+        Clip(count=2, gap=7).offsets(index, seed=0, step=0), Pair(gap=7).offsets(index, seed=1, step=1)
+    )
+    for wrong in ({"count": 1}, {"count": 3, "gap": 0}):
+        with pytest.raises(ConfigError, match="at least 2 frames"):
+            Clip(**wrong)

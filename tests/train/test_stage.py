@@ -153,3 +153,9 @@ def test_a_null_weight_means_never_computed(tmp_path):
     system = Toy()
     run(tmp_path, system=system, steps=2, weights={"action": 1.0, "align": None, "lam.size": 0.0})
     assert set(system.asked) == {frozenset({"action", "lam.size"})}
+
+
+def test_places_to_load_from_may_be_nested_like_weights():
+    made = {"name": "x", "learn": ("a",), "weights": {"t": 1.0}, "steps": 1}
+    nested = Stage(**made, load={"lam": {"encoder": "p", "space": None}, "policy": "q"})
+    assert nested.load == {"lam.encoder": "p", "policy": "q"}
