@@ -71,7 +71,15 @@ def _inherited_statistics(config: dict[str, Any]) -> Any:
     if not config["inherit"]:
         return None
     card = DataCard.from_dict(read_checkpoint(Path(config["inherit"])).card)
-    return card.statistics if card.embodiment == config["data"]["embodiment"] else None
+    if card.embodiment != config["data"]["embodiment"]:
+        return None
+    layout = build(config["data"].get("layout"))
+    if card.layout != layout:
+        raise ConfigError(
+            f"{config['inherit']} knows the robot '{card.embodiment}' in the layout {card.layout}, this run gives "
+            f"data.layout={layout}; its statistics are in other units, so give both runs one layout or inherit=null"
+        )
+    return card.statistics
 
 
 def saved_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from lara.data.images import Fit
+from lara.data.layout import Placement, UnifiedLayout, placements
 from lara.data.normalize import Mode, Normalizer, Statistics
 from lara.data.robot import RobotCard
 from lara.errors import DataError
@@ -27,6 +30,8 @@ class DataCard:
     action_dim_max, state_dim_max: padded widths.
     embodiment, slot:    name, and the number used as `Observation.embodiment_B`.
     instructions:        every task string of the dataset, sorted.
+    layout:              where the robot's numbers stand in the padded vectors (None: in order, at the front).
+        The statistics are those of the numbers in the layout's units.
     """
 
     robot: RobotCard
@@ -46,30 +51,52 @@ class DataCard:
     embodiment: str
     slot: int
     instructions: tuple[str, ...]
+    layout: UnifiedLayout | None = None
 
     def __post_init__(self) -> None:
         if set(self.statistics) != {"action", "state"}:
             raise DataError(f"a data card needs statistics of action and state, got {sorted(self.statistics)}")
 
+    def placements(self) -> tuple[Placement, Placement]:
+        """Where actions and states stand."""
+        return placements(self.robot, self.layout)
+
     def normalizer_of_actions(self) -> Normalizer:
-        """Robot actions (..., A) <-> normalised actions (..., A), before padding."""
-        return Normalizer(self.statistics["action"], self.action_normalizer)
+        """Actions (..., A) in the layout's units (robot units without a layout) <-> normalised, before padding."""
+        return Normalizer(self.statistics["action"], self.action_normalizer, kept=self.placements()[0].kept)
 
     def normalizer_of_states(self) -> Normalizer:
-        """Robot states (..., S) <-> normalised states (..., S), before padding."""
-        return Normalizer(self.statistics["state"], self.state_normalizer)
+        """States (..., S) in the layout's units (robot units without a layout) <-> normalised, before padding."""
+        return Normalizer(self.statistics["state"], self.state_normalizer, kept=self.placements()[1].kept)
+
+    def action_dims(self) -> np.ndarray:
+        """(A_max,) True for the dims of a padded action that this robot has."""
+        return self.placements()[0].dims(self.action_dim_max)
+
+    def robot_actions(self, padded: np.ndarray) -> np.ndarray:
+        """(..., A_max) normalised -> (..., A) float32 in robot units."""
+        place = self.placements()[0]
+        return place.invert(self.normalizer_of_actions().unnormalize(place.gather(padded))).astype(np.float32)
+
+    def padded_states(self, states: np.ndarray) -> np.ndarray:
+        """(..., S) robot units -> (..., S_max) normalised, as in training."""
+        place = self.placements()[1]
+        return place.spread(self.normalizer_of_states().normalize(place.convert(states)), self.state_dim_max)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; inverse of `from_dict`."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["robot"] = self.robot.to_dict()
         data["statistics"] = {key: value.to_dict() for key, value in sorted(self.statistics.items())}
+        data["layout"] = None if self.layout is None else self.layout.to_dict()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DataCard:
         """Raises DataError when keys are missing or unknown."""
         expected = {f.name for f in fields(cls)}
+        # cards written before there were layouts have none
+        data = {"layout": None, **data}
         if set(data) != expected:
             raise DataError(
                 f"a data card expects the keys {sorted(expected)}; missing {sorted(expected - set(data))}, "
@@ -78,6 +105,7 @@ class DataCard:
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         plain["robot"] = RobotCard.from_dict(data["robot"])
         plain["statistics"] = {key: Statistics.from_dict(value) for key, value in data["statistics"].items()}
+        plain["layout"] = None if data["layout"] is None else UnifiedLayout(**data["layout"])
         return cls(**plain)
 
     def to_json(self) -> str:

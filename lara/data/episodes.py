@@ -17,6 +17,7 @@ from lara.data.card import DataCard
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
 from lara.data.labels import LatentActions, LatentCodes
+from lara.data.layout import UnifiedLayout, placements
 from lara.data.lerobot.read import open_dataset, validate
 from lara.data.lerobot.source import LeRobotSource
 from lara.data.loader import batches
@@ -52,6 +53,8 @@ class EpisodeData:
     robot:           the card of a dataset that has none (a RobotCard or its dict).
     labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
+    layout:          where the robot's numbers stand in the padded vectors (see data.layout); None: in order, at the
+                     front. With a layout, statistics are of the converted numbers.
 
     Raises ConfigError for settings that do not fit together or the dataset, DataError for faults of the dataset.
     """
@@ -85,6 +88,7 @@ class EpisodeData:
         robot: RobotCard | Mapping[str, Any] | None = None,
         labels: LatentActions | None = None,
         codes: LatentCodes | None = None,
+        layout: UnifiedLayout | None = None,
     ) -> None:
         self.source: LeRobotSource = open_dataset(root)
         self.horizon, self.frame_gap = horizon, horizon if frame_gap is None else frame_gap
@@ -112,6 +116,8 @@ class EpisodeData:
                 "open_dataset(root).robot_card(control=..., rotation=..., gripper=...)"
             )
         self.robot: RobotCard = card or self.source.robot  # type: ignore[assignment]
+        self.layout = layout
+        self._place_action, self._place_state = placements(self.robot, layout)
         self._require_sense()
         self.frames: FrameSampling = Pair(gap=self.frame_gap) if frames is None else frames
         self._ready = False
@@ -128,14 +134,15 @@ class EpisodeData:
             if camera not in self.source.cameras:
                 raise ConfigError(f"{self.source.root}: no camera '{camera}'. {nearest(camera, self.source.cameras)}")
         widths = (
-            ("action", self._action_dim, self.robot.action.dim, self.action_dim_max),
-            ("state", self.source.state_dim, len(self.robot.observation.state), self.state_dim_max),
+            ("action", self._action_dim, self._place_action, self.action_dim_max),
+            ("state", self.source.state_dim, self._place_state, self.state_dim_max),
         )
-        for name, real, card, most in widths:
-            if real != card or real > most:
+        for name, real, place, most in widths:
+            if real != place.inputs or place.width > most:
                 raise ConfigError(
-                    f"{self.source.root}: {name}s have {real} dimensions, the robot card {card}, "
-                    f"{name}_dim_max is {most}; the first two must agree and the third be at least as large"
+                    f"{self.source.root}: {name}s have {real} dimensions, the robot card {place.inputs}, their places "
+                    f"reach to {place.width}, {name}_dim_max is {most}; the first two must agree and the last be at "
+                    "least as large as the places"
                 )
 
     def prepare(self) -> None:
@@ -165,9 +172,12 @@ class EpisodeData:
         self._numbers = numbers
         self.training_samples = numbers.frames_of(self.training_episodes)
         self.validation_samples = numbers.frames_of(self.validation_episodes)
+        # converted after the split, which knows an episode by its own numbers
+        actions, states = self._place_action.convert(numbers.actions), self._place_state.convert(numbers.states)
+        self._numbers = numbers = replace(numbers, actions=actions, states=states)
         self.statistics = self._statistics(numbers)
-        self._normalize_action = Normalizer(self.statistics["action"], self._modes[0])
-        self._normalize_state = Normalizer(self.statistics["state"], self._modes[1])
+        self._normalize_action = Normalizer(self.statistics["action"], self._modes[0], kept=self._place_action.kept)
+        self._normalize_state = Normalizer(self.statistics["state"], self._modes[1], kept=self._place_state.kept)
         caches = {
             (camera, size): open_or_build(self.source, camera, size, fit=self.image_fit, folder=folder, workers=workers)
             for camera, size in (sorted(wanted) if cached else ())
@@ -183,7 +193,7 @@ class EpisodeData:
         if set(self._given) != {"action", "state"}:
             raise ConfigError(f"statistics need the keys action and state, got {sorted(self._given)}")
         out = {k: v if isinstance(v, Statistics) else Statistics.from_dict(dict(v)) for k, v in self._given.items()}
-        for name, dim in (("action", self._action_dim), ("state", self.source.state_dim)):
+        for name, dim in (("action", self._place_action.count), ("state", self._place_state.count)):
             if out[name].dim != dim:
                 raise ConfigError(f"given statistics describe {out[name].dim} {name} dimensions, the dataset has {dim}")
         return out
@@ -214,6 +224,7 @@ class EpisodeData:
             embodiment=self.embodiment,
             slot=self.slot,
             instructions=tuple(sorted(self.source.tasks)),
+            layout=self.layout,
         )
 
     def loader(
@@ -264,17 +275,15 @@ class EpisodeData:
         numbers = self._numbers
         if index.ndim != 1 or (len(index) and not (index.min() >= 0 and index.max() < len(numbers.episode))):
             raise DataError(f"{self.source.root}: frames are numbered 0..{len(numbers.episode) - 1}, got {index}")
-        count, width = len(index), self._action_dim
+        count = len(index)
         end = numbers.ends[numbers.episode[index]]
         when = index[:, None] + np.arange(self.horizon)
         inside = np.minimum(when, end[:, None] - 1)
         real = (when < end[:, None]) & self._real_N[inside]
-        actions = np.zeros((count, self.horizon, self.action_dim_max), np.float32)
         chunk = self._normalize_action.normalize(numbers.actions[inside])
-        actions[..., :width] = np.where(real[..., None], chunk, 0.0)
-        dims = np.arange(self.action_dim_max) < width
-        state = np.zeros((count, self.state_dim_max), np.float32)
-        state[:, : self.source.state_dim] = self._normalize_state.normalize(numbers.states[index])
+        actions = self._place_action.spread(np.where(real[..., None], chunk, np.float32(0)), self.action_dim_max)
+        dims = self._place_action.dims(self.action_dim_max)
+        state = self._place_state.spread(self._normalize_state.normalize(numbers.states[index]), self.state_dim_max)
         images, frames, frame_mask = self._pictures(index, end, shifts, step)
         observation = Observation(
             images_BVCHW=images,

@@ -71,9 +71,11 @@ class Normalizer:
     not clipped (the map stays invertible). identity: no change. A dimension whose range is almost nothing is only
     shifted (scale 1), so that noise in the last digits is never blown up. A dimension whose q01 and q99 agree although
     it does move (a gripper that is open 99 % of the time) uses [min, max] in quantile mode.
+
+    kept: (D,) True for dimensions that are left as they are in every mode.
     """
 
-    def __init__(self, statistics: Statistics, mode: Mode) -> None:
+    def __init__(self, statistics: Statistics, mode: Mode, *, kept: np.ndarray | None = None) -> None:
         if mode not in get_args(Mode):
             raise DataError(f"unknown normaliser mode '{mode}'. {nearest(mode, get_args(Mode))}")
         self.mode: Mode = mode
@@ -90,6 +92,8 @@ class Normalizer:
             offset, scale = (low + high) / 2, (high - low) / 2
         if mode != "identity":
             scale = np.where(_almost_nothing(scale, offset, offset), 1.0, scale)
+        if kept is not None:
+            offset, scale = np.where(kept, 0.0, offset), np.where(kept, 1.0, scale)
         self.offset: np.ndarray = offset
         self.scale: np.ndarray = scale
 

@@ -43,16 +43,14 @@ class Pair:
 class Clip:
     """`count` frames at t, t + gap, ..., t + (count - 1) * gap; those past the episode's end are masked by the data.
 
-    ALAM 004, section 3.3: H + 1 consecutive frames give the H latents of H actions, so count = H + 1, gap = 1."""
+    ALAM 004, section 3.3: H + 1 consecutive frames give the H latents of H actions, so count = H + 1, gap = 1; LatBot 002: 16 frames."""
 
     count: int
     gap: int = 1
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.gap < 1:
-            raise ConfigError(
-                f"a clip has at least 1 frame and a gap of at least 1 frame, got count={self.count}, gap={self.gap}"
-            )
+        if self.count < 2 or self.gap < 1:
+            raise ConfigError(f"a clip has at least 2 frames at least 1 apart, got count={self.count}, gap={self.gap}")
 
     def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray:
         return np.tile(self.gap * np.arange(self.count), (len(index), 1))

@@ -61,9 +61,7 @@ class TrainedPolicy:
     def __init__(self, system: System, card: DataCard, *, steps: int, identity: str) -> None:
         self.system, self.data, self.steps, self.identity = system, card, steps, identity
         self.device = next(iter(system.parameters())).device  # type: ignore[attr-defined]
-        dims = torch.zeros(1, card.action_dim_max, dtype=torch.bool)
-        dims[:, : card.robot.action.dim] = True
-        self._action_dims_BA = dims.to(self.device)
+        self._action_dims_BA = torch.from_numpy(card.action_dims())[None].to(self.device)
 
     def card(self) -> PolicyCard:
         robot = self.data.robot
@@ -85,9 +83,7 @@ class TrainedPolicy:
         """(H, A) float32 in robot units. The noise is a function of observation["key"] alone."""
         generator = torch.Generator().manual_seed(_seed(observation["key"]))
         chunk = self.system.act(self.observe(observation), steps=self.steps, generator=generator)
-        robot = self.data.robot.action
-        normalised = chunk.actions_BHA[0, :, : robot.dim].float().cpu().numpy()
-        return self.data.normalizer_of_actions().unnormalize(normalised).astype(np.float32)
+        return self.data.robot_actions(chunk.actions_BHA[0].float().cpu().numpy())
 
     def observe(self, observation: dict[str, Any]) -> Observation:
         """The body's observation as the training data would have shown it, with a batch axis of 1."""
@@ -100,9 +96,7 @@ class TrainedPolicy:
             resize_area(np.asarray(observation["images"][c])[None], size, fit=card.image_fit) for c in card.cameras
         ]
         stacked = np.stack(images, axis=1) if images else np.zeros((1, 0, size, size, 3), np.uint8)
-        state = np.zeros((1, card.state_dim_max), np.float32)
-        real = np.asarray(observation["state"], np.float32)
-        state[0, : len(real)] = card.normalizer_of_states().normalize(real)
+        state = card.padded_states(np.asarray(observation["state"], np.float32))[None]
         on = self.device
         return Observation(
             images_BVCHW=torch.from_numpy(stacked).permute(0, 1, 4, 2, 3).contiguous().to(on),
