@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 
 IMAGE_TOKENS = 4
+DCAE = {"block_out_channels": (8, 8, 8), "layers_per_block": (1, 1, 1), "qkv_multiscales": ((), (), ())}
 
 
 @pytest.fixture(scope="session")
@@ -63,4 +64,30 @@ def paligemma(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paligemma")
     PaliGemmaForConditionalGeneration(config).save_pretrained(folder)
     processor.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def sana(tmp_path_factory):
+    """A folder with a SANA and a DC-AE of a few thousand random parameters, as diffusers saves them."""
+    import torch
+
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("sana")
+    diffusers.SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=2,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=12,
+        sample_size=8,
+        patch_size=2,
+    ).save_pretrained(folder / "transformer")
+    blocks = {f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in DCAE.items()}
+    diffusers.AutoencoderDC(latent_channels=4, scaling_factor=0.4, **blocks).save_pretrained(folder / "vae")
     return str(folder)

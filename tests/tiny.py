@@ -8,9 +8,13 @@ from functools import partial
 import torch
 
 from lara.lam.decoders.pixel import PixelDecoder
+from lara.lam.decoders.unified import PatchStream, UnifiedDecoder
 from lara.lam.encoders.patches import PatchEncoder
 from lara.lam.former import MFormer
+from lara.lam.formers.instructed import InstructedFormer
+from lara.lam.latbot import LatBotLam
 from lara.lam.model import LatentActionModel
+from lara.latents.scene_motion import SceneMotionSpace
 from lara.latents.vq import VQSpace
 from lara.losses.alignment import RawCosine
 from lara.policy.adapter import SelfAttentionAdapter
@@ -37,6 +41,25 @@ def tiny_lam(**changes) -> LatentActionModel:
         "queries": 2,
     }
     return LatentActionModel(**{**settings, **changes})
+
+
+def tiny_latbot(**changes) -> LatBotLam:
+    torch.manual_seed(changes.pop("seed", 0))
+    sizes = {"image_size": SIZE, "patch": 16, "width": 32, "heads": 4, "layers": 1}
+    settings = {
+        "former": partial(InstructedFormer, frames=changes.get("frames", 2), **sizes),
+        "space": SceneMotionSpace(dim=8, scene=2, motion=3),
+        "decoder": partial(
+            UnifiedDecoder,
+            stream=partial(PatchStream, **sizes),
+            width=32,
+            heads=4,
+            horizon=HORIZON,
+            action_dim=ACTION,
+            state_dim=changes.pop("state_dim", STATE),
+        ),
+    }
+    return LatBotLam(**{**settings, **changes})
 
 
 def tiny_policy(*, blocks: int = 4, views: int = 1, horizon: int = HORIZON, draws: int = 1, seed: int = 0) -> Policy:

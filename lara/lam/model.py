@@ -26,12 +26,14 @@ class LatentActionModel(nn.Module):
     `decoder` are factories that receive the sizes they depend on (tokens, context_width, queries, dim).
 
     perceptual: optional LPIPS module (term "lpips"). features: reconstruct the encoder's tokens too (term "feature").
+    reads_state: whether decoding needs the state (LatBot's may).
 
     What is reconstructed is asked through `source`, `target`, `error`, `quality`: pixels here, the encoder's tokens in
     lam.features. measure: the name of that quality, for the log ("psnr", beside "psnr_copy" and "psnr_other_latent").
     """
 
     measure = "psnr"
+    reads_state = False
 
     def __init__(
         self,

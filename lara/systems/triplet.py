@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,9 +66,9 @@ class Triplet:
 class LamSystem(nn.Module, ABC):
     """The System contract for a latent action model alone; subclasses say `terms` and `losses`."""
 
-    def __init__(self, lam: LatentActionModel) -> None:
+    def __init__(self, lam: Any) -> None:
         super().__init__()
-        self.lam = lam
+        self.lam: Any = lam
 
     def parts(self) -> dict[str, nn.Module]:
         return {f"lam.{name}": part for name, part in self.lam.parts().items()}

@@ -26,6 +26,11 @@ OPEN = {
     "lams": ["root=x"],
     "label": ["checkpoint=x", "dataset=x"],
 }
+# values that one choice leaves open
+OPEN_CHOICE = {
+    "latbot": ["lam.former.path=x", "lam.decoder.stream.path=x"],
+    "groot_n17": ["policy.backbone.processor.path=x"],
+}
 PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
 
 
@@ -46,8 +51,7 @@ def test_every_choice_composes_in_some_root(group, choice):
     assert homes, f"no root uses the group {group}"
     for root in homes:
         given = [o for o in OPEN[root] if _open_in(o, group, choice)]
-        if (group, choice) == ("policy", "groot_n17"):
-            given.append("policy.backbone.processor.path=x")
+        given += OPEN_CHOICE.get(choice, []) if group in ("lam", "policy") else []
         check_targets(resolved(compose(root, [f"{group}={choice}", *given])), ("lara", "sim_eval"))
 
 
@@ -73,9 +77,10 @@ PIPELINES = [n for n in choices("experiment") if stage_overrides([f"experiment={
 TRAININGS = [n for n in choices("experiment") if n != "demo_base" and n not in PIPELINES]
 
 
-def _experiment(name, paligemma):
+def _experiment(name, paligemma, sana):
     """The experiment, tiny; what it leaves open is named by its own configuration."""
     values = {"data.root": "x", "init": "x", "labels": "x", "lam_run": "x", "policy.backbone.path": paligemma}
+    values |= {"lam.former.path": paligemma, "lam.decoder.stream.path": sana}
     given = [f"{key}={values[key]}" for key in left_open(compose("train", [f"experiment={name}"])) if key in values]
     config = resolved(compose("train", [f"experiment={name}", *given]))
     return shrink(config)
@@ -96,7 +101,9 @@ def shrink(config):
         else:
             system["policy"]["backbone"]["dtype"] = "float32"
             system["policy"]["adapter"]["heads"] = 2
-    if system.get("lam"):
+    if system.get("lam") and "encoder" not in system["lam"]:
+        _shrink_latbot(system["lam"])
+    elif system.get("lam"):
         encoder = system["lam"]["encoder"]
         encoder |= (
             {"image_size": 32, "width": 32, "patch": 16}
@@ -116,6 +123,14 @@ def shrink(config):
                 "backbone_weights": "random",
             }
     return config
+
+
+def _shrink_latbot(lam):
+    small = {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}
+    lam["space"] |= {"dim": 8, "scene": 2, "motion": 2}
+    lam["former"] |= {"dtype": "float32"} if "path" in lam["former"] else small
+    lam["decoder"] |= {"width": 32, "heads": 2}
+    lam["decoder"]["stream"] |= {"dtype": "float32"} if "path" in lam["decoder"]["stream"] else small
 
 
 def batch_for(config, n=3):
@@ -152,8 +167,8 @@ def _without_lpips(config):
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, paligemma):
-    config = _without_lpips(_experiment(name, paligemma))
+def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, paligemma, sana):
+    config = _without_lpips(_experiment(name, paligemma, sana))
     torch.manual_seed(0)
     system = build(config["system"])
     stage = build({**config["stage"], "load": {}})
@@ -227,8 +242,8 @@ def _reached(part, weights):
     return True
 
 
-def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma):
-    config = _experiment("lara_pretrain", paligemma)
+def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma, sana):
+    config = _experiment("lara_pretrain", paligemma, sana)
     assert "lam.lpips" in build(config["system"]).terms()
     assert build({**config["stage"], "load": {}}).weights_at(0)["lam.lpips"] == 0.01
 

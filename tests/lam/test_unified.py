@@ -25,33 +25,6 @@ def _z():
     return torch.randn(B, SCENE + MOTION, D, generator=torch.Generator().manual_seed(1), requires_grad=True)
 
 
-@pytest.fixture(scope="module")
-def sana(tmp_path_factory):
-    """A folder with a SANA and a DC-AE of a few thousand random parameters, as diffusers saves them."""
-    diffusers = pytest.importorskip("diffusers")
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("sana")
-    diffusers.SanaTransformer2DModel(
-        in_channels=4,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=8,
-        num_layers=2,
-        num_cross_attention_heads=2,
-        cross_attention_head_dim=8,
-        cross_attention_dim=16,
-        caption_channels=12,
-        sample_size=8,
-        patch_size=2,
-    ).save_pretrained(folder / "transformer")
-    blocks = {f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in DCAE.items()}
-    diffusers.AutoencoderDC(latent_channels=4, scaling_factor=0.4, **blocks).save_pretrained(folder / "vae")
-    return str(folder)
-
-
-DCAE = {"block_out_channels": (8, 8, 8), "layers_per_block": (1, 1, 1), "qkv_multiscales": ((), (), ())}
-
-
 @pytest.fixture(params=["small", "sana"])
 def stream(request):
     return SMALL if request.param == "small" else partial(SanaStream, path=request.getfixturevalue("sana"))

@@ -61,11 +61,21 @@ class ImageStream(Protocol):
 class PatchStream(nn.Module):
     """A ViT on [ scene tokens | patches of the current frame ] with a linear head that paints each patch.
 
+    residual: the head paints the change, which is added to the current frame (see `PixelDecoder`).
     Raises ConfigError if patch does not divide image_size.
     """
 
     def __init__(
-        self, *, scene: int, dim: int, image_size: int, patch: int, width: int, heads: int, layers: int
+        self,
+        *,
+        scene: int,
+        dim: int,
+        image_size: int,
+        patch: int,
+        width: int,
+        heads: int,
+        layers: int,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.scene, self.width, self.layers = scene, width, layers
@@ -77,17 +87,23 @@ class PatchStream(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 3 * patch * patch)
+        self.residual = residual
+        if residual:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def start(self, now: UInt8[Tensor, "B C h w"], scene_BQD: Float[Tensor, "B Q D"]) -> Canvas:
-        x = torch.cat([self.up(scene_BQD), self.embed(self.normalizer(now))], dim=1)
-        return Canvas(x + self.positions, ())
+        pixels = self.normalizer(now)
+        x = torch.cat([self.up(scene_BQD), self.embed(pixels)], dim=1)
+        return Canvas(x + self.positions, (pixels,))
 
     def step(self, k: int, canvas: Canvas) -> Canvas:
         return canvas._replace(x=self.blocks[k](canvas.x))
 
     def finish(self, canvas: Canvas) -> Float[Tensor, "B C h w"]:
         painted = self.head(self.norm(canvas.x[:, self.scene :]))
-        return rearrange(painted, "b (h w) (c p q) -> b c (h p) (w q)", h=self.side, p=self.patch, q=self.patch, c=3)
+        out = rearrange(painted, "b (h w) (c p q) -> b c (h p) (w q)", h=self.side, p=self.patch, q=self.patch, c=3)
+        return canvas.fixed[0] + out if self.residual else out
 
 
 class UnifiedDecoder(nn.Module):

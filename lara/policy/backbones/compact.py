@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import zlib
-
 import torch
 from torch import nn
 
 from lara.errors import ConfigError
 from lara.nn.images import PixelNormalizer
 from lara.nn.vit import ConvStem, learned_positions
+from lara.nn.words import hashed_words
 from lara.policy.backbone import Tokens
 from lara.types import Observation
 
@@ -43,7 +41,6 @@ class CompactBackbone(nn.Module):
             self.normalizer = PixelNormalizer()
             self.stem = ConvStem(image_size=image_size, patch=patch, width=width, channels=channels)
             self.image_positions = learned_positions(views * self.stem.tokens, width)
-        self._ids: dict[str, list[int]] = {}
 
     def forward(self, observation: Observation) -> Tokens:
         ids = torch.tensor([self.word_ids(text) for text in observation.instruction], device=self.text.weight.device)
@@ -63,9 +60,5 @@ class CompactBackbone(nn.Module):
         return Tokens(tokens, mask)
 
     def word_ids(self, instruction: str) -> list[int]:
-        """`words` ids, 0 = no word. An empty instruction still has one token, so that attention is never empty."""
-        if instruction not in self._ids:
-            found = re.findall(r"[a-z0-9]+", instruction.lower())[: self.words] or ["<empty>"]
-            ids = [1 + zlib.crc32(word.encode()) % self.vocabulary for word in found]
-            self._ids[instruction] = ids + [0] * (self.words - len(ids))
-        return self._ids[instruction]
+        """`words` ids, 0 = no word; see `nn.words.hashed_words`."""
+        return list(hashed_words(instruction, self.words, self.vocabulary))
