@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.lam.model import LatentActionModel
 from lara.probes.baselines import others, small
-from lara.probes.clips import Clips, latents
+from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
 
 
@@ -56,7 +55,7 @@ class Additive:
         return torch.zeros_like(like)
 
 
-def group_of(lam: LatentActionModel, clips: Clips) -> tuple[Any, str]:
+def group_of(lam: Lam, clips: Clips) -> tuple[Any, str]:
     """The operation under which the latents should add up, and its name.
 
     A space that knows gauges (RotationSpace) is asked in the gauge of its own standing still, measured on pairs of
@@ -65,14 +64,14 @@ def group_of(lam: LatentActionModel, clips: Clips) -> tuple[Any, str]:
     space: Any = lam.space
     name = type(space).__name__
     if callable(getattr(space, "gauge", None)):
-        (still,) = latents(lam, clips.frames_NFCHW, [(0, 0)])
+        (still,) = latents(lam, clips.frames_NFCHW, [(0, 0)], clips.instruction)
         return space.gauge(still, torch.ones(len(still), dtype=torch.bool)), f"{name}, unit from identical frames"
     if all(callable(getattr(space, method, None)) for method in ("compose", "inverse", "identity")):
         return space, name
     return Additive(), f"+ ({name} is no group)"
 
 
-def algebra(lam: LatentActionModel, clips: Clips) -> Algebra:
+def algebra(lam: Lam, clips: Clips) -> Algebra:
     """clips: frames at 0, k, 2k, ..., Tk. Raises ConfigError for other offsets."""
     strides = {b - a for a, b in zip(clips.offsets, clips.offsets[1:], strict=False)}
     if len(strides) != 1:
@@ -81,7 +80,7 @@ def algebra(lam: LatentActionModel, clips: Clips) -> Algebra:
     ahead = [(0, t) for t in range(1, count + 1)]
     steps = [(t - 1, t) for t in range(1, count + 1)]
     back = [(t, 0) for t in range(1, count + 1)]
-    z = latents(lam, clips.frames_NFCHW, ahead + steps + back)
+    z = latents(lam, clips.frames_NFCHW, ahead + steps + back, clips.instruction)
     group, operation = group_of(lam, clips)
     pixels = [small(clips.frame(o))[:, None] for o in clips.offsets]
     difference = [pixels[j] - pixels[i] for i, j in ahead + steps + back]

@@ -15,7 +15,7 @@ from lara.errors import ConfigError
 from lara.lam.former import MFormer
 from lara.lam.model import LatentActionModel
 from lara.probes.baselines import others
-from lara.probes.clips import BATCH, Clips, require_eval
+from lara.probes.clips import BATCH, Clips, Lam, require_eval
 from lara.probes.result import Result
 from lara.probes.sheet import sheet
 
@@ -36,7 +36,7 @@ class Attention(Result):
 
 
 @torch.no_grad()
-def attention(lam: LatentActionModel, clips: Clips, *, examples: int = 8) -> Attention:
+def attention(lam: Lam, clips: Clips, *, examples: int = 8) -> Attention:
     """clips: frames at 0, h. Raises ConfigError for another former than MFormer or patches in no square."""
     last = len(clips.offsets) - 1
     frames = clips.frames_NFCHW[:, [0, last]]
@@ -69,13 +69,13 @@ def attention(lam: LatentActionModel, clips: Clips, *, examples: int = 8) -> Att
 
 
 @torch.no_grad()
-def query_attention(lam: LatentActionModel, frames_NFCHW: Tensor) -> Float[Tensor, "N Q T"]:
+def query_attention(lam: Lam, frames_NFCHW: Tensor) -> Float[Tensor, "N Q T"]:
     """Attention of each query over [Q queries | P now | SEP | P future], mean over heads, in the last block.
 
     Recomputed from the block's own projections and its real input; the model's own fused attention does not keep it.
     """
     require_eval(lam)
-    if not isinstance(lam.former, MFormer):
+    if not isinstance(lam, LatentActionModel) or not isinstance(lam.former, MFormer):
         raise ConfigError(f"attention maps are known for MFormer only, not for {type(lam.former).__name__}")
     seen: list[Tensor] = []
     layer: Any = lam.former.trunk.blocks[-1].attention

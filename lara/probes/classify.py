@@ -15,9 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lara.errors import DataError
-from lara.lam.model import LatentActionModel
 from lara.probes.baselines import others, pixel_difference, small
-from lara.probes.clips import Clips, latents
+from lara.probes.clips import Clips, Lam, latents
 from lara.probes.regression import inner_split
 from lara.probes.result import Result
 
@@ -57,7 +56,7 @@ class AttentiveProbe(nn.Module):
 
 
 def classify(
-    lam: LatentActionModel,
+    lam: Lam,
     fit: Clips,
     test: Clips,
     *,
@@ -97,10 +96,10 @@ def classify(
     )
 
 
-def _tokens(lam: LatentActionModel, clips: Clips) -> dict[str, Float[Tensor, "N Q D"]]:
+def _tokens(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N Q D"]]:
     """The latent's own tokens; the pixels of the picture at 6 x 6, one token each."""
     last = len(clips.offsets) - 1
-    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)])
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)], clips.instruction)
     now, future = clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last]
     return {
         "model": z.float(),

@@ -13,16 +13,19 @@ from torch import Tensor
 from lara.data.episodes import EpisodeData
 from lara.data.order import indices_for_step
 from lara.errors import ConfigError, DataError
+from lara.lam.latbot import LatBotLam
 from lara.lam.model import LatentActionModel
 
 BATCH = 32
+Lam = LatentActionModel | LatBotLam
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
     """N clips of F frames. frames_NFCHW: uint8. offsets: steps from the clip's start of each frame, the first is 0.
     actions_NHA: robot units, all H = offsets[-1] actions from the first frame to the last, every one of them real.
-    episode_N, task_N: numbers. start_N: the first frame's number in the dataset. tasks: their instructions."""
+    episode_N, task_N: numbers. start_N: the first frame's number in the dataset. tasks: their instructions.
+    states_NFS: the robot's state at every frame, normalised and padded as in training; None where it is not known."""
 
     frames_NFCHW: UInt8[Tensor, "N F C h w"]
     offsets: tuple[int, ...]
@@ -31,6 +34,7 @@ class Clips:
     task_N: Int[Tensor, "N"]
     start_N: Int[Tensor, "N"]
     tasks: tuple[str, ...]
+    states_NFS: Float[Tensor, "N F S"] | None = None
 
     def __len__(self) -> int:
         return len(self.start_N)
@@ -38,6 +42,15 @@ class Clips:
     def frame(self, offset: int) -> UInt8[Tensor, "N C h w"]:
         """The frames `offset` steps after the start."""
         return self.frames_NFCHW[:, self.offsets.index(offset)]
+
+    @property
+    def instruction(self) -> tuple[str, ...]:
+        """N strings."""
+        return tuple(self.tasks[k] for k in self.task_N.tolist())
+
+    def state(self, place: int) -> Float[Tensor, "N S"] | None:
+        """The state at the frame in this place, for decoders that read it."""
+        return None if self.states_NFS is None else self.states_NFS[:, place]
 
 
 def sample_clips(
@@ -66,8 +79,10 @@ def sample_clips(
     chosen = sorted(indices_for_step(step=0, batch_size=n, n=n, seed=0)[:limit].tolist())
     start, episode = (np.array(column, np.int64) for column in zip(*[starts[k] for k in chosen], strict=True))
     actions, task = _numbers(data, start, episode, offsets[-1])
+    frames, states = zip(*[_frames(data, start + offset, view) for offset in offsets], strict=True)
     return Clips(
-        frames_NFCHW=torch.stack([_frames(data, start + offset, view) for offset in offsets], dim=1),
+        frames_NFCHW=torch.stack(frames, dim=1),
+        states_NFS=torch.stack(states, dim=1),
         offsets=offsets,
         actions_NHA=torch.from_numpy(actions),
         episode_N=torch.from_numpy(episode),
@@ -77,9 +92,10 @@ def sample_clips(
     )
 
 
-def _frames(data: EpisodeData, index: np.ndarray, view: int) -> Tensor:
-    parts = [index[k : k + BATCH] for k in range(0, len(index), BATCH)]
-    return torch.cat([data.batch(part).frames_BFVCHW[:, 0, view] for part in parts])
+def _frames(data: EpisodeData, index: np.ndarray, view: int) -> tuple[Tensor, Tensor]:
+    batches = [data.batch(index[k : k + BATCH]) for k in range(0, len(index), BATCH)]
+    frames = torch.cat([batch.frames_BFVCHW[:, 0, view] for batch in batches])
+    return frames, torch.cat([batch.observation.state_BS for batch in batches])
 
 
 def _numbers(data: EpisodeData, start: np.ndarray, episode: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,11 +113,24 @@ def _numbers(data: EpisodeData, start: np.ndarray, episode: np.ndarray, length: 
 
 @torch.no_grad()
 def latents(
-    lam: LatentActionModel, frames_NFCHW: UInt8[Tensor, "N F C h w"], pairs: Sequence[tuple[int, int]]
+    lam: Lam,
+    frames_NFCHW: UInt8[Tensor, "N F C h w"],
+    pairs: Sequence[tuple[int, int]],
+    instruction: Sequence[str] | None = None,
 ) -> Float[Tensor, "M N Q D"]:
-    """z of M pairs (from, to) of frame positions of every clip; each frame is encoded once."""
+    """z of M pairs (from, to) of frame positions of every clip; each frame is encoded once.
+
+    instruction: N strings, for a model that reads words (which encodes every pair by itself; ConfigError without them).
+    """
     require_eval(lam)
     out = []
+    if isinstance(lam, LatBotLam):
+        if instruction is None:
+            raise ConfigError(f"{type(lam).__name__} reads the instruction, and this probe has none to give")
+        for rows in torch.arange(len(frames_NFCHW)).split(BATCH):
+            words = [instruction[k] for k in rows.tolist()]
+            out.append(torch.stack([lam.encode(frames_NFCHW[rows][:, [i, j]], words).z_BQD for i, j in pairs]))
+        return torch.cat(out, dim=1)
     for frames in frames_NFCHW.split(BATCH):
         tokens = lam.encode_frames(frames)
         out.append(torch.stack([lam.export(tokens[:, [i, j]]).z_BQD for i, j in pairs]))
@@ -110,21 +139,30 @@ def latents(
 
 @torch.no_grad()
 def predict(
-    lam: LatentActionModel, now_NCHW: UInt8[Tensor, "N C h w"], z_NQD: Float[Tensor, "N Q D"]
+    lam: Lam,
+    now_NCHW: UInt8[Tensor, "N C h w"],
+    z_NQD: Float[Tensor, "N Q D"],
+    state_NS: Float[Tensor, "N S"] | None = None,
 ) -> Float[Tensor, "N C h w"]:
     """The future frame in [0, 1] that the decoder paints from `now` and z after the bottleneck. Raises ConfigError for
-    a decoder of features."""
+    a decoder of features.
+
+    state_NS: the state that belongs to `now`, for a decoder that reads it (ConfigError without).
+    """
     require_eval(lam)
     if not hasattr(lam.decoder, "normalizer"):
         raise ConfigError(f"{type(lam.decoder).__name__} paints no pixels; leave this probe out")
+    if lam.reads_state and state_NS is None:
+        raise ConfigError(f"the decoder of {type(lam).__name__} reads the state, and this probe has none to give")
     out = []
-    for now, z in zip(now_NCHW.split(BATCH), z_NQD.split(BATCH), strict=True):
-        through = lam.space.bottleneck(z, torch.ones(len(z), dtype=torch.bool)).z
-        out.append(lam.decoder.normalizer.to_unit(lam.decode(now, through)).clamp(0, 1))
+    for rows in torch.arange(len(now_NCHW)).split(BATCH):
+        through = lam.space.bottleneck(z_NQD[rows], torch.ones(len(rows), dtype=torch.bool)).z
+        state = (state_NS[rows],) if lam.reads_state and state_NS is not None else ()
+        out.append(lam.decoder.normalizer.to_unit(lam.decode(now_NCHW[rows], through, *state)).clamp(0, 1))
     return torch.cat(out)
 
 
-def require_eval(lam: LatentActionModel) -> None:
+def require_eval(lam: Lam) -> None:
     """Probing must not move a codebook. Raises ConfigError for a model in training mode."""
     if lam.training:
         raise ConfigError("a probe needs the latent action model in eval mode; call lam.eval() first")

@@ -10,8 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.lam.model import LatentActionModel
-from lara.probes.clips import Clips, latents
+from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
 
 
@@ -38,14 +37,14 @@ class Codebook(Result):
     rows: dict[str, Usage]
 
 
-def codebook(lam: LatentActionModel, clips: Clips) -> Codebook:
+def codebook(lam: Lam, clips: Clips) -> Codebook:
     """clips: frames at 0, h. Raises ConfigError when the latent space has no codes."""
     # a space may carry its codebook itself, or hand z to a quantiser (AdditiveSpace)
     space: Any = lam.space if hasattr(lam.space, "encode") else getattr(lam.space, "quantizer", None)
     codes = getattr(space, "codes", None)
     if codes is None or not callable(getattr(space, "encode", None)):
         raise ConfigError(f"{type(lam.space).__name__} has no codes; leave the codebook probe out")
-    (z,) = latents(lam, clips.frames_NFCHW, [(0, len(clips.offsets) - 1)])
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, len(clips.offsets) - 1)], clips.instruction)
     indices = space.encode(z)
     generator = torch.Generator().manual_seed(0)
     uniform = torch.randint(0, int(codes), indices.shape, generator=generator)

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.lam.model import LatentActionModel
 from lara.probes.baselines import others, paint_difference, pixel_difference
-from lara.probes.clips import Clips, latents, predict
+from lara.probes.clips import Clips, Lam, latents, predict
 from lara.probes.result import Result
 
 
@@ -47,16 +46,17 @@ class Degeneration(Result):
     rows: dict[str, Distances]
 
 
-def degeneration(lam: LatentActionModel, clips: Clips) -> Degeneration:
+def degeneration(lam: Lam, clips: Clips) -> Degeneration:
     """clips: frames at 0, h, 2h. Raises ConfigError for other offsets."""
     if len(clips.offsets) != 3 or clips.offsets[2] != 2 * clips.offsets[1]:
         raise ConfigError(f"expected frames at 0, h, 2h, got {clips.offsets}")
     now, target, second = clips.frames_NFCHW.unbind(dim=1)
-    (z,) = latents(lam, clips.frames_NFCHW, [(0, 1)])
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, 1)], clips.instruction)
     unit = [x.float() / 255.0 for x in (now, target, second)]
     rows = {}
     for name, latent in (("model", z), ("random z", others(z))):
-        rows[name] = _distances(predict(lam, now, latent), predict(lam, target, latent), *unit[1:])
+        recon = predict(lam, now, latent, clips.state(0))
+        rows[name] = _distances(recon, predict(lam, target, latent, clips.state(1)), *unit[1:])
     change = pixel_difference(now, target)
     recon, imagined = (paint_difference(frame, change) for frame in (now, target))
     rows["pixel difference"] = _distances(recon, imagined, *unit[1:])

@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.lam.model import LatentActionModel
 from lara.probes.algebra import group_of
 from lara.probes.baselines import others, pixel_difference, small
-from lara.probes.clips import Clips, latents
+from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
 
 
@@ -28,13 +27,13 @@ class Determinism(Result):
     clips: int
 
 
-def determinism(lam: LatentActionModel, clips: Clips) -> Determinism:
+def determinism(lam: Lam, clips: Clips) -> Determinism:
     """clips: frames at 0, h, 2h (past, current, future). Raises ConfigError for another number of frames."""
     if len(clips.offsets) != 3:
         raise ConfigError(f"expected frames at 0, h, 2h, got {clips.offsets}")
     pairs = [(0, 1), (2, 1), (0, 0)]
-    z = latents(lam, clips.frames_NFCHW, pairs)
-    again = latents(lam, clips.frames_NFCHW, pairs)
+    z = latents(lam, clips.frames_NFCHW, pairs, clips.instruction)
+    again = latents(lam, clips.frames_NFCHW, pairs, clips.instruction)
     ahead, behind, same = z
     group, _ = group_of(lam, clips)
     e = group.identity(ahead)

@@ -14,11 +14,10 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from lara.lam.model import LatentActionModel
 from lara.ops.images import psnr
 from lara.probes.algebra import group_of
 from lara.probes.baselines import others, paint_difference, pixel_difference
-from lara.probes.clips import BATCH, Clips, latents, predict
+from lara.probes.clips import BATCH, Clips, Lam, latents, predict
 from lara.probes.result import Result
 from lara.probes.ssim import ssim
 
@@ -43,21 +42,24 @@ class Horizons(Result):
     rows: dict[str, Quality]
 
 
-def horizons(lam: LatentActionModel, clips: Clips, *, perceptual: nn.Module | None = None) -> Horizons:
+def horizons(lam: Lam, clips: Clips, *, perceptual: nn.Module | None = None) -> Horizons:
     """clips: frames at 0, k, 2k, ..., Tk. perceptual: (prediction, target, mask) in [0, 1] -> mean LPIPS."""
     count = len(clips.offsets) - 1
     z = latents(
-        lam, clips.frames_NFCHW, [(0, t) for t in range(1, count + 1)] + [(t - 1, t) for t in range(1, count + 1)]
+        lam,
+        clips.frames_NFCHW,
+        [(0, t) for t in range(1, count + 1)] + [(t - 1, t) for t in range(1, count + 1)],
+        clips.instruction,
     )
     group, _ = group_of(lam, clips)
-    now = clips.frame(0)
+    now, state = clips.frame(0), clips.state(0)
     measured: dict[str, list[list[float]]] = {n: [] for n in ROWS}
     for t in range(count):
         target = clips.frames_NFCHW[:, t + 1].float() / 255.0
         composed = reduce(group.compose, list(z[count : count + t + 1]))
-        measured["direct"].append(_scores(predict(lam, now, z[t]), target, perceptual))
-        measured["cumulative"].append(_scores(predict(lam, now, composed), target, perceptual))
-        measured["random z"].append(_scores(predict(lam, now, others(z[t])), target, perceptual))
+        measured["direct"].append(_scores(predict(lam, now, z[t], state), target, perceptual))
+        measured["cumulative"].append(_scores(predict(lam, now, composed, state), target, perceptual))
+        measured["random z"].append(_scores(predict(lam, now, others(z[t]), state), target, perceptual))
         measured["copy frame"].append(_scores(now.float() / 255.0, target, perceptual))
         change = pixel_difference(now, clips.frames_NFCHW[:, t + 1])
         measured["pixel difference"].append(_scores(paint_difference(now, change), target, perceptual))

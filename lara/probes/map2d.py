@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.lam.model import LatentActionModel
 from lara.ops.similarity import common_direction, effective_rank
 from lara.probes.baselines import others, pixel_difference
-from lara.probes.clips import Clips, latents
+from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
 
 
@@ -41,13 +40,13 @@ class Map2d(Result):
     rows: dict[str, Map]
 
 
-def map2d(lam: LatentActionModel, clips: Clips, *, dims: tuple[int, int] = (0, 1)) -> Map2d:
+def map2d(lam: Lam, clips: Clips, *, dims: tuple[int, int] = (0, 1)) -> Map2d:
     """clips: frames at 0, h. dims: the two action dims that span the plane (x and y for end-effector control)."""
     width = clips.actions_NHA.shape[2]
     if not all(0 <= d < width for d in dims):
         raise ConfigError(f"the actions have dims 0..{width - 1}, asked for {dims}")
     last = len(clips.offsets) - 1
-    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)])
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)], clips.instruction)
     way = clips.actions_NHA.sum(dim=1)[:, list(dims)]
     change = pixel_difference(clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last])
     rows = {"model": z.flatten(1).float(), "random z": others(z).flatten(1).float(), "pixel difference": change}

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lara.errors import DataError
-from lara.lam.model import LatentActionModel
+from lara.latents.scene_motion import SceneMotionSpace
 from lara.probes.baselines import others, pixel_difference, small
-from lara.probes.clips import Clips, latents
+from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
 
 # (features and targets to fit, episode of each row, features to predict from) -> predicted targets
@@ -44,18 +44,21 @@ class Regression(Result):
     rows: dict[str, Score]
 
 
-def features(lam: LatentActionModel, clips: Clips) -> dict[str, Float[Tensor, "N K"]]:
+def features(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N K"]]:
     """The model's latent (flat), the same after the bottleneck, and the baselines, for the first and last frame.
 
     "current frame" says how much of the action the scene alone tells; "nothing" is a constant.
     """
     last = len(clips.offsets) - 1
-    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)])
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)], clips.instruction)
     with torch.no_grad():
         through = lam.space.bottleneck(z, torch.ones(len(z), dtype=torch.bool)).z
     now, future = clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last]
+    # of a latent in two parts, each by itself: the motion should tell the action, the scene need not
+    parts = lam.space.split(z)._asdict() if isinstance(lam.space, SceneMotionSpace) else {}
     return {
         "model": z.flatten(1).float(),
+        **{f"model, {name.removesuffix('_BQD')} tokens": part.flatten(1).float() for name, part in parts.items()},
         "model, after the bottleneck": through.flatten(1).float(),
         "pixel difference": pixel_difference(now, future),
         "current frame": small(now),

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lara.lam.model import LatentActionModel
-from lara.probes.clips import Clips, latents, predict
+from lara.probes.clips import Clips, Lam, latents, predict
 from lara.probes.result import Result
 from lara.probes.sheet import sheet
 
@@ -33,19 +32,21 @@ class Transfer(Result):
     picture: bytes
 
 
-def transfer(lam: LatentActionModel, clips: Clips, *, examples: int = 6) -> Transfer:
+def transfer(lam: Lam, clips: Clips, *, examples: int = 6) -> Transfer:
     """clips: frames at 0, h. Every clip gives its latent to the one half the list away.
 
     Rows of the picture: the donor now, the donor's real future, the receiver now, the receiver with the donor's latent,
     and the two painted changes at the donor's and the receiver's (grey = none), enlarged threefold.
     """
     last = len(clips.offsets) - 1
-    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)])
+    (z,) = latents(lam, clips.frames_NFCHW, [(0, last)], clips.instruction)
     now, future = clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last]
     unit, target = now.float() / 255.0, future.float() / 255.0
     turn = len(clips) // 2
-    home = predict(lam, now, z) - unit
-    away = predict(lam, now.roll(turn, dims=0), z) - unit.roll(turn, dims=0)
+    state = clips.state(0)
+    home = predict(lam, now, z, state) - unit
+    there = None if state is None else state.roll(turn, dims=0)
+    away = predict(lam, now.roll(turn, dims=0), z, there) - unit.roll(turn, dims=0)
     moved = (target - unit).abs().flatten(1).mean(dim=1)
     best = moved.argsort(descending=True)[:: max(1, len(clips) // (2 * examples))][:examples].tolist()
     receiver = unit.roll(turn, dims=0)

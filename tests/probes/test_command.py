@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from lara.build import build
 from lara.data.episodes import EpisodeData
 from lara.data.video_write import ImageStorage
 from lara.errors import ConfigError, DataError
 from lara.probes.clips import latents, predict, sample_clips
 from tests.data import worlds
-from tests.tiny import tiny_lam
+from tests.tiny import tiny_lam, tiny_latbot
 
 LAM = {
     "_target_": "lara.lam.model.LatentActionModel",
@@ -146,6 +147,64 @@ def test_a_probe_that_does_not_apply_is_listed_with_its_reason(run, tmp_path):
     assert "at least two are needed" in record["not_applicable"]["algebra"]
     assert "at least two are needed" in (tmp_path / "probes.html").read_text()
     assert main([*given[:2], "probe=[algebra]", "horizons=40"]) == 1
+
+
+def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
+    """LatBot's: every probe runs or says why not; motion and scene stand apart in the action probes."""
+    from lara.commands.probe import NAMES, main
+    from lara.systems.latbot import LatBot
+    from lara.train.checkpoint import write_checkpoint
+    from lara.train.parts import part_paths
+
+    sizes = {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}
+    stream = {"_target_": "lara.lam.decoders.unified.PatchStream", "_partial_": True, **sizes}
+    lam = {
+        "_target_": "lara.lam.latbot.LatBotLam",
+        "former": {"_target_": "lara.lam.formers.instructed.InstructedFormer", "_partial_": True, **sizes},
+        "space": {"_target_": "lara.latents.scene_motion.SceneMotionSpace", "dim": 8, "scene": 2, "motion": 3},
+        "decoder": {
+            "_target_": "lara.lam.decoders.unified.UnifiedDecoder",
+            "_partial_": True,
+            "stream": stream,
+            "width": 32,
+            "heads": 4,
+            "horizon": 3,
+            "action_dim": 4,
+            "state_dim": 2,
+        },
+    }
+    config = {"_target_": "lara.systems.latbot.LatBot", "lam": lam}
+    system = build(config)
+    records = {name: {} for name in ("optimizer", "data", "versions")}
+    records |= {"train": {"step": 7}, "parts": part_paths(system)}
+    data = {"_target_": "lara.data.episodes.EpisodeData", **settings(dataset[0])}
+    records["config"] = {"system": config, "data": data}
+    assert isinstance(system, LatBot)
+    tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
+    write_checkpoint(tmp_path / "run", step=7, tensors=tensors, records=records, keep_last=1)
+    small = ["clips=10", "fit_clips=20", "horizons=3", "mlp.epochs=2", "mlp.width=16", "classify.epochs=1"]
+    assert main([f"checkpoint={tmp_path / 'run'}", f"output={tmp_path / 'out'}", *small]) == 0
+    record = json.loads((tmp_path / "out" / "probes.json").read_text())
+    assert set(record["not_applicable"]) == {"codebook", "attention"}
+    assert set(record["probes"]) == set(NAMES) - {"codebook", "attention"}
+    assert {"model, scene tokens", "model, motion tokens"} <= set(record["probes"]["linear"]["rows"])
+    assert "no group" in record["probes"]["algebra"]["operation"]
+
+
+def test_words_and_state_are_never_made_up():
+    lam = tiny_latbot().eval()
+    frames = torch.randint(0, 256, (40, 3, 3, 32, 32), dtype=torch.uint8)
+    words = [f"open {k}" for k in range(40)]
+    z = latents(lam, frames, [(0, 1), (2, 0)], words)
+    with torch.no_grad():
+        torch.testing.assert_close(z[1], lam.encode(frames[:, [2, 0]], words).z_BQD, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ConfigError, match="reads the instruction"):
+        latents(lam, frames, [(0, 1)])
+    with pytest.raises(ConfigError, match="reads the state"):
+        predict(lam, frames[:, 0], z[0])
+    states = torch.randn(40, 5)
+    painted = predict(lam, frames[:, 0], z[0], states)
+    torch.testing.assert_close(predict(lam, frames[:1, 0], z[0][:1], states[:1]), painted[:1], atol=1e-5, rtol=1e-4)
 
 
 def test_a_wrong_probe_name_is_answered_with_the_nearest_right_one(run, tmp_path):
