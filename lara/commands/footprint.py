@@ -81,7 +81,7 @@ def measure(config: dict[str, Any]) -> Footprint:
     if moving is not None and half:
         moving = (moving + learned_bytes) // 2  # activations in two bytes; gradients, where they are there, in four
     align = getattr(system, "align", None)
-    blocks = system.policy.blocks if getattr(system, "policy", None) is not None else 0
+    blocks = getattr(getattr(system, "policy", None), "blocks", 0)
     return Footprint(
         stage=stage.name,
         steps=stage.steps,
@@ -177,7 +177,7 @@ def _untraced_flops(system: nn.Module, batch: Batch) -> int:
     """
     if _runs_on_meta(system):
         return 0
-    backbone: Any = system.policy.backbone  # type: ignore[union-attr]
+    backbone = _backbone(system)
     tokens = backbone(batch.observation).x.shape[:2].numel()
     parameters = sum(p.numel() for p in backbone.parameters())
     return 2 * parameters * tokens * (1 if backbone.frozen else 3)
@@ -185,8 +185,13 @@ def _untraced_flops(system: nn.Module, batch: Batch) -> int:
 
 def _runs_on_meta(system: nn.Module) -> bool:
     """Whether the policy's backbone takes pixels as they are; one with a processor of its own reads them on the CPU."""
+    return not hasattr(_backbone(system), "processor")
+
+
+def _backbone(system: nn.Module) -> Any:
+    """The policy's backbone; where a system has only that (a student), itself; None without a policy."""
     policy = getattr(system, "policy", None)
-    return policy is None or not hasattr(policy.backbone, "processor")
+    return getattr(policy, "backbone", policy)
 
 
 def _images_to_meta(batch: Batch) -> Batch:

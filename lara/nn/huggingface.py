@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from lara.errors import CheckpointError, ConfigError, missing_extra
 from lara.meta import weights_wanted
+
+# LatBot's latent tokens (002, section 3.1), of its teacher and its student
+SCENE, MOTION = "[CP_SCE]", "[CP_MOT]"
 
 
 def load_image_text_model(
@@ -45,6 +50,28 @@ def require_pinned_code(trust_remote_code: bool, revision: str | None) -> None:
             "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
             f"got revision={revision!r}"
         )
+
+
+def add_tokens(processor: Any, model: Any, tokens: tuple[str, ...]) -> list[int]:
+    """Makes each of `tokens` one entry of the vocabulary, with a learnable embedding; returns their ids."""
+    tokenizer = processor.tokenizer
+    tokenizer.add_tokens(list(tokens), special_tokens=True)
+    # some models keep spare rows beyond their vocabulary; a table is only ever made longer
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return tokenizer.convert_tokens_to_ids(list(tokens))
+
+
+def states_at(states_BTE: Float[Tensor, "B T E"], ids_BT: Tensor, token: int, count: int) -> Float[Tensor, "B Q E"]:
+    """The states at the `count` places of each row where `token` stands, in order."""
+    here_BT = ids_BT == token
+    found = here_BT.sum(dim=1)
+    if not bool((found == count).all()):
+        raise ConfigError(
+            f"every prompt must hold its latent token {count} times, found {found.tolist()}: either the processor cut "
+            "the prompt (fewer frames, smaller images, fewer latent tokens), or the instruction contains the token"
+        )
+    return states_BTE[here_BT].unflatten(0, (len(ids_BT), count))
 
 
 def _is_commit(revision: str | None) -> bool:

@@ -28,8 +28,8 @@ OPEN = {
 }
 # values that one choice leaves open
 OPEN_CHOICE = {
-    "latbot": ["lam.former.path=x", "lam.decoder.stream.path=x"],
-    "groot_n17": ["policy.backbone.processor.path=x"],
+    ("lam", "latbot"): ["lam.former.path=x", "lam.decoder.stream.path=x"],
+    ("policy", "groot_n17"): ["policy.backbone.processor.path=x"],
 }
 PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
 
@@ -51,7 +51,7 @@ def test_every_choice_composes_in_some_root(group, choice):
     assert homes, f"no root uses the group {group}"
     for root in homes:
         given = [o for o in OPEN[root] if _open_in(o, group, choice)]
-        given += OPEN_CHOICE.get(choice, []) if group in ("lam", "policy") else []
+        given += OPEN_CHOICE.get((group, choice), [])
         check_targets(resolved(compose(root, [f"{group}={choice}", *given])), ("lara", "sim_eval"))
 
 
@@ -91,7 +91,13 @@ def shrink(config):
     config = {**config, "image_size": 32}
     config["data"] |= {"image_size": 32, "lam_image_size": 32}
     system = config["system"]
-    if system.get("policy"):
+    if system.get("policy") and "expert" not in system["policy"]:
+        _shrink_student(system["policy"])
+    elif system.get("policy") and "dim" in system["policy"]["backbone"]:
+        _shrink_student(system["policy"]["backbone"])
+        system["policy"]["adapter"]["heads"] = 2
+        system["policy"]["expert"] |= {"width": 32, "heads": 4, "slots": 3}
+    elif system.get("policy"):
         system["policy"]["expert"] |= {"width": 32, "heads": 4, "slots": 3}
         if "layout" in system["policy"]["expert"]:
             system["policy"]["expert"]["blocks"] = 4
@@ -123,6 +129,11 @@ def shrink(config):
                 "backbone_weights": "random",
             }
     return config
+
+
+def _shrink_student(student):
+    student |= {"dim": 8, "scene": 2, "motion": 2}
+    student |= {"image_size": 32, "width": 32} if "image_size" in student else {"dtype": "float32"}
 
 
 def _shrink_latbot(lam):

@@ -17,9 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lara.errors import ConfigError
-from lara.nn.huggingface import load_image_text_model
-
-SCENE, MOTION = "[CP_SCE]", "[CP_MOT]"
+from lara.nn.huggingface import MOTION, SCENE, add_tokens, load_image_text_model, states_at
 
 # 002, section 6.2, word for word
 QUESTION = (
@@ -71,7 +69,7 @@ class VLMFormer(nn.Module):
             dtype=dtype,
             feature="A vision-language latent encoder",
         )
-        self._add_tokens(model)
+        self.scene_id, self.motion_id = add_tokens(self.processor, model, (SCENE, MOTION))
         # the language head would turn hidden states into vocabulary logits that nobody reads
         self.model = model.model if hasattr(model, "model") else model
         vision = self.model.get_encoder(modality="image")
@@ -79,14 +77,6 @@ class VLMFormer(nn.Module):
             raise ConfigError(f"no vision encoder was found in '{path}' ({type(model).__name__}); it must be frozen")
         vision.requires_grad_(False)
         self.down = nn.Linear(model.config.get_text_config().hidden_size, dim)
-
-    def _add_tokens(self, model: Any) -> None:
-        tokenizer = self.processor.tokenizer
-        tokenizer.add_tokens([SCENE, MOTION], special_tokens=True)
-        self.scene_id, self.motion_id = tokenizer.convert_tokens_to_ids([SCENE, MOTION])
-        # some models keep spare rows beyond their vocabulary; a table is only ever made longer
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 
     @property
     def queries(self) -> int:
@@ -109,7 +99,8 @@ class VLMFormer(nn.Module):
         states_BTE = out.hidden_states[self.layer].to(self.down.weight.dtype)
         ids_BT = inputs["input_ids"]
         read = [
-            _read(states_BTE, ids_BT, *which) for which in ((self.scene_id, self.scene), (self.motion_id, self.motion))
+            states_at(states_BTE, ids_BT, *which)
+            for which in ((self.scene_id, self.scene), (self.motion_id, self.motion))
         ]
         return self.down(torch.cat(read, dim=1))
 
@@ -131,15 +122,3 @@ class VLMFormer(nn.Module):
             ]
             return self.processor.apply_chat_template(turns, add_generation_prompt=False)
         return f"{getattr(self.processor, 'image_token', '<image>') * frames}{question} Answer: {answer}"
-
-
-def _read(states_BTE: Float[Tensor, "B T E"], ids_BT: Tensor, token: int, count: int) -> Float[Tensor, "B Q E"]:
-    """The states at the `count` places of each row where `token` stands, in order."""
-    here_BT = ids_BT == token
-    found = here_BT.sum(dim=1)
-    if not bool((found == count).all()):
-        raise ConfigError(
-            f"every prompt must hold its latent token {count} times, found {found.tolist()}: either the processor cut "
-            "the prompt (fewer frames, smaller images, fewer latent tokens), or the instruction contains the token"
-        )
-    return states_BTE[here_BT].unflatten(0, (len(ids_BT), count))
