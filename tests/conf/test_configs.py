@@ -30,6 +30,8 @@ OPEN = {
 OPEN_CHOICE = {
     ("lam", "latbot"): ["lam.former.path=x", "lam.decoder.stream.path=x"],
     ("policy", "groot_n17"): ["policy.backbone.processor.path=x"],
+    ("policy", "latbot"): ["latent=scene_motion"],
+    ("policy", "latbot_tiny"): ["latent=scene_motion"],
 }
 PAIRS = [(g, c) for g in groups() if g != "experiment" for c in choices(g)]
 
