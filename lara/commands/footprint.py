@@ -170,17 +170,29 @@ def _peak(system: nn.Module, batch: Batch, weights: dict[str, float]) -> int | N
 
 
 def _untraced_flops(system: nn.Module, batch: Batch) -> int:
-    """2 x parameters x tokens for a Hugging Face backbone's forward pass, three times that where it learns.
+    """2 x parameters x tokens for the forward pass of each Hugging Face model (a policy's backbone, a latent action
+    model's former), three times that where it learns.
 
     These models cannot be traced without values. The rule leaves out attention's quadratic part and counts embedding
     tables, which do no multiplication: right within some tens of percent, and said to be an estimate.
     """
-    if _runs_on_meta(system):
-        return 0
-    backbone = _backbone(system)
-    tokens = backbone(batch.observation).x.shape[:2].numel()
-    parameters = sum(p.numel() for p in backbone.parameters())
-    return 2 * parameters * tokens * (1 if backbone.frozen else 3)
+    flops = 0
+    if not _runs_on_meta(system):
+        backbone = _backbone(system)
+        flops += _passes(backbone) * backbone(batch.observation).x.shape[:2].numel()
+    former: Any = getattr(getattr(system, "lam", None), "former", None)
+    if hasattr(former, "processor"):
+        # every sample of the example is alike, and a clip of large frames is slow to process
+        frames = torch.zeros(1, *batch.frames_BFVCHW.shape[1:2], *batch.frames_BFVCHW.shape[3:], dtype=torch.uint8)
+        inputs: Any = former.process(frames, batch.observation.instruction[:1])
+        flops += _passes(former) * inputs["input_ids"].numel() * len(batch)
+    return flops
+
+
+def _passes(model: Any) -> int:
+    """FLOPs per token of forward, and backward where anything learns."""
+    parameters = sum(p.numel() for p in model.parameters())
+    return 2 * parameters * (3 if any(p.requires_grad for p in model.parameters()) else 1)
 
 
 def _runs_on_meta(system: nn.Module) -> bool:

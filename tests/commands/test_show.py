@@ -75,3 +75,19 @@ def test_measuring_leaves_the_configuration_as_it_was():
     before = copy.deepcopy(config)
     measure(config)
     assert config == before
+
+
+def test_image_text_models_in_a_latent_action_model_and_in_a_student_are_counted(paligemma, sana):
+    places = [f"lam.former.path={paligemma}", f"lam.decoder.stream.path={sana}", "lam.decoder.heads=2"]
+    small = [*places, "data.root=x", "image_size=32", "runtime.batch_size=8", "runtime.accumulate=1"]
+    lam = measure(resolved(compose("train", ["experiment=lam_latbot", *small])))
+    joint = [*small, f"policy.backbone.path={paligemma}", "policy.adapter.heads=2"]
+    distill = measure(resolved(compose("train", ["experiment=latbot_distill", *joint])))
+    assert lam.estimated
+    assert distill.estimated
+    rows = {row.name: row for row in distill.parts}
+    assert rows["policy.backbone"].learning == rows["policy.backbone"].parameters
+    assert all(row.learning == 0 for name, row in rows.items() if name.startswith("lam."))
+    # at least the forward and backward pass of the 128 latent tokens of each of the 8 samples
+    former = next(row for row in lam.parts if row.name == "lam.former")
+    assert lam.flops > 6 * former.parameters * 128 * 8
