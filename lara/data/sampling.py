@@ -43,7 +43,8 @@ class Pair:
 class Clip:
     """`count` frames at t, t + gap, ..., t + (count - 1) * gap; those past the episode's end are masked by the data.
 
-    ALAM 004, section 3.3: H + 1 consecutive frames give the H latents of H actions, so count = H + 1, gap = 1; LatBot 002: 16 frames."""
+    ALAM 004, section 3.3: H + 1 consecutive frames give the H latents of H actions, so count = H + 1,
+    gap = 1; LatBot 002: 16 frames."""
 
     count: int
     gap: int = 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from lara.errors import missing_extra
 
-COLOURS = ("#d9730d", "#2463eb", "#2a9d5c", "#9aa3b2", "#8b5cf6", "#1d2330")
+COLOURS = ("#d9730d", "#2463eb", "#2a9d5c", "#9aa3b2", "#8b5cf6", "#1d2330", "#b5179e", "#7a5c3a")
 
 
 def curves(panels: Sequence[tuple[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]], xlabel: str) -> str:
