@@ -259,7 +259,7 @@ def test_training_without_frames_is_refused():
 
 
 def test_an_output_without_a_loss_is_refused_and_none_is_changed_in_place():
-    with pytest.raises(ConfigError, match="no scalar loss"):
+    with pytest.raises(ConfigError, match="without a scalar loss"):
         add_to_loss({"actions": torch.zeros(3)}, torch.ones(()))
     given = {"loss": torch.zeros(())}
     assert add_to_loss(given, torch.ones(()))["loss"] == 1.0

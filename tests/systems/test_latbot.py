@@ -114,8 +114,9 @@ def _rows(batch, rows):
         return dataclasses.replace(
             record,
             **{
-                f.name: cut(value) if dataclasses.is_dataclass(value := getattr(record, f.name)) else value[rows]
+                f.name: cut(value) if dataclasses.is_dataclass(value) else value[rows]
                 for f in dataclasses.fields(record)
+                if (value := getattr(record, f.name)) is not None
             },
         )
 
