@@ -73,10 +73,23 @@ TRAININGS = [n for n in choices("experiment") if n != "demo_base" and n not in P
 def _experiment(name, paligemma, sana):
     """The experiment, tiny; what it leaves open is named by its own configuration."""
     values = {"data.root": "x", "init": "x", "labels": "x", "lam_run": "x", "policy.backbone.path": paligemma}
-    values |= {"lam.former.path": paligemma, "lam.decoder.stream.path": sana}
+    values |= {"lam.former.path": paligemma, "lam.decoder.stream.path": sana, "policy.backbone.processor.path": "x"}
     given = [f"{key}={values[key]}" for key in left_open(compose("train", [f"experiment={name}"])) if key in values]
-    config = resolved(compose("train", [f"experiment={name}", *given]))
-    return shrink(config)
+    composed = compose("train", [f"experiment={name}", *given])
+    return shrink(resolved(composed) | {"host": _choice(name, "policy")})
+
+
+def _choice(name, group):
+    """What an experiment file, or the first that it builds on which says so, chooses for a group; None if none does."""
+    text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
+    found = re.search(rf"override /{group}: (\w+)", text)
+    if found:
+        return found.group(1)
+    for base in re.findall(r"^defaults: \[(\w+)\]|^  - (\w+)$", text, flags=re.MULTILINE):
+        chosen = _choice(base[0] or base[1], group)
+        if chosen:
+            return chosen
+    return None
 
 
 def shrink(config):
@@ -84,7 +97,9 @@ def shrink(config):
     config = {**config, "image_size": 32}
     config["data"] |= {"image_size": 32, "lam_image_size": 32}
     system = config["system"]
-    if system.get("policy") and "expert" not in system["policy"]:
+    if system.get("policy") and ".hosts." in system["policy"]["_target_"]:
+        config["system"] = system = {**system, "policy": _tiny_host(config)}
+    elif system.get("policy") and "expert" not in system["policy"]:
         _shrink_student(system["policy"])
     elif system.get("policy") and "dim" in system["policy"]["backbone"]:
         _shrink_student(system["policy"]["backbone"])
@@ -122,6 +137,14 @@ def shrink(config):
                 "backbone_weights": "random",
             }
     return config
+
+
+def _tiny_host(config):
+    """A policy made elsewhere, by the small configuration that stands beside its full one."""
+    host = config["host"].removesuffix("_tiny")
+    sizes = [f"{key}={config[key]}" for key in ("horizon", "action_dim", "state_dim")]
+    small = resolved(compose("train", [f"policy={host}_tiny", "data.root=x", "lam=patches", "image_size=32", *sizes]))
+    return small["system"]["policy"]
 
 
 def _shrink_student(student):

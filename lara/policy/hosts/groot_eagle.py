@@ -88,7 +88,7 @@ class EagleBackbone(nn.Module):
         if device.type == "meta":
             # described, not run (lara show)
             x = torch.zeros(*ids.shape, self.width, device="meta")
-            return VLTokens(x, torch.ones_like(mask), torch.zeros_like(mask))
+            return VLTokens(x, mask.to("meta"), mask.to("meta"))
         model = self.get_submodule(self.named)
         with torch.set_grad_enabled(torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters())):
             x = model(**inputs, output_hidden_states=True).hidden_states[-1]

@@ -91,7 +91,7 @@ class QwenBackbone(nn.Module):
         if observation.state_BS.device.type == "meta":
             # described, not run (lara show): this model asks for values that a meta tensor does not have
             x = torch.zeros(*ids.shape, self.width, device="meta")
-            return VLTokens(x, torch.ones_like(mask), torch.zeros_like(mask))
+            return VLTokens(x, mask.to("meta"), mask.to("meta"))
         with torch.set_grad_enabled(torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())):
             out = self.model["model"](**inputs, use_cache=False).last_hidden_state
         return VLTokens(out.to(observation.state_BS.dtype), mask, ids == self.image_token)
