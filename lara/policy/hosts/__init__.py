@@ -1,1 +1,1 @@
-"""Policies made elsewhere, under the contract of `policy.host`: the vendors' parameter names, our batches."""
+"""Policies made elsewhere, under their own parameter names: what is shared, and one file or a few for each family."""
