@@ -138,7 +138,9 @@ class Layer(nn.Module):
         q, k = (rotate(part(x), positions_BT) for part in (projections.query, projections.key))
         return Heads(q, k, projections.value(x), gate)
 
-    def query(self, x_BTE: Tensor, positions_BT: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def query(
+        self, x_BTE: Tensor, positions_BT: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Rotated queries alone, for a layer whose keys come from elsewhere; and the gate (or None)."""
         x, gate = self.input_layernorm(x_BTE, condition)
         return rotate(self.self_attn.query(x), positions_BT), gate

@@ -10,7 +10,6 @@ B batch, H action horizon, A action dims, S state dims, V cameras, E width of th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -67,6 +66,10 @@ class NativeHost(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
         """ "backbone" and several "expert.*", which together cover every parameter once."""
+
+    @abstractmethod
+    def prompts(self, observation: Observation) -> list[str]:
+        """What the language model reads, one text per sample."""
 
     @abstractmethod
     def look(self, observation: Observation) -> Prefix:
@@ -138,9 +141,11 @@ class NativeHost(nn.Module, ABC):
             raise ConfigError(f"{type(self).__name__} reads 1 to {self.views} cameras, got {views}; set data.cameras")
         return [letterbox(observation.images_BVCHW[:, v], size, place=place) for v in range(views)]
 
-    def tokens(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
-        """ids and mask (B, prompt_length) on the device."""
-        ids, mask = self.tokenizer(texts, self.prompt_length)
+    @torch.compiler.disable  # text: there is nothing for a compiler to trace
+    def read(self, observation: Observation) -> tuple[Tensor, Tensor]:
+        """Token ids and mask (B, prompt_length) of the prompts, on the observation's device."""
+        ids, mask = self.tokenizer(self.prompts(observation), self.prompt_length)
+        device = observation.state_BS.device
         return ids.to(device), mask.to(device)
 
     def _require(self, observation: Observation, actions: Tensor | None) -> None:

@@ -124,10 +124,6 @@ class Pi(NativeHost):
         """Registers what pi0 and pi0.5 do not have in common."""
 
     @abstractmethod
-    def prompts(self, observation: Observation) -> list[str]:
-        """What the language model reads."""
-
-    @abstractmethod
     def suffix(
         self, x_BHA: Tensor, state_BS: Tensor, time_B: Tensor, steps_BH: Tensor
     ) -> tuple[Float[Tensor, "B T E"], Bool[Tensor, "B T T"], Float[Tensor, "B E"] | None]:
@@ -142,7 +138,7 @@ class Pi(NativeHost):
         both = self.paligemma_with_expert
         pixels = self.pixels(observation, self.image_size)
         images = [run(both.see, view, checkpointing=self.checkpointing) for view in pixels]
-        ids, mask = self.tokens(self.prompts(observation), observation.state_BS.device)
+        ids, mask = self.read(observation)
         words = both.language.words(ids)
         x = torch.cat([*images, words], dim=1)
         seen = torch.ones(len(x), x.shape[1] - words.shape[1], dtype=torch.bool, device=x.device)
@@ -185,7 +181,7 @@ class Pi(NativeHost):
         own = self.state_dict()
         words = own[vendor.WORDS_PI]
         unread = words.new_zeros(len(words), self.width)
-        return vendor.written({**own, vendor.HEAD_PI: words, vendor.EXPERT_HEAD_PI: unread}, prefix)
+        return vendor.written({**own, vendor.HEAD_PI: words.clone(), vendor.EXPERT_HEAD_PI: unread}, prefix)
 
 
 class Pi0(Pi):
@@ -232,7 +228,9 @@ class Pi05(Pi):
         self.time_mlp_out = nn.Linear(self.width, self.width)
 
     def prompts(self, observation: Observation) -> list[str]:
-        states = observation.state_BS[:, : self.prompt_state_dims].cpu()
+        states = observation.state_BS[:, : self.prompt_state_dims]
+        # described, not run (lara show): a meta tensor has no numbers, any will do
+        states = torch.zeros(states.shape, device="cpu") if states.is_meta else states.cpu()
         return [task_and_state(text, state) for text, state in zip(observation.instruction, states, strict=True)]
 
     def suffix(

@@ -14,8 +14,13 @@ def plain(instruction: str) -> str:
 
 
 def task(instruction: str) -> str:
-    """pi0's and SmolVLA's prompt: the instruction, ended by the newline that stands for "answer now"."""
+    """pi0's prompt: the plain instruction, ended by the newline that stands for "answer now"."""
     return f"{plain(instruction)}\n"
+
+
+def task_as_it_is(instruction: str) -> str:
+    """SmolVLA's prompt: the instruction untouched, and a newline unless it ends with one."""
+    return instruction if instruction.endswith("\n") else f"{instruction}\n"
 
 
 def task_and_state(instruction: str, state_S: Float[Tensor, "S"]) -> str:

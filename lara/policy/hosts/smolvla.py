@@ -29,7 +29,7 @@ from lara.policy.hosts.checkpointing import run
 from lara.policy.hosts.decoder import Layer, attend
 from lara.policy.hosts.host import NativeHost, name_parts
 from lara.policy.hosts.prefix import Prefix, encode, sees_all, with_own
-from lara.policy.hosts.prompt import task
+from lara.policy.hosts.prompt import task_as_it_is
 from lara.policy.hosts.smolvlm import SmolVLMWithExpert
 from lara.policy.hosts.time import wave
 from lara.policy.hosts.tokenizer import Tokenizer
@@ -130,11 +130,14 @@ class SmolVLA(NativeHost):
         both = self.vlm_with_expert
         return name_parts(self, both, backbone=both.vlm, blocks=both.lm_expert)
 
+    def prompts(self, observation: Observation) -> list[str]:
+        return [task_as_it_is(instruction) for instruction in observation.instruction]
+
     def look(self, observation: Observation) -> Prefix:
         both = self.vlm_with_expert
         pixels = self.pixels(observation, self.image_size, place="bottom_right")
         images = [run(both.see, view, checkpointing=self.checkpointing) for view in pixels]
-        ids, mask = self.tokens([task(text) for text in observation.instruction], observation.state_BS.device)
+        ids, mask = self.read(observation)
         with full_precision(observation.state_BS):
             state = self.state_proj(observation.state_BS)[:, None]
         x = torch.cat([*images, both.language.words(ids), state], dim=1)

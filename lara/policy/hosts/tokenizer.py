@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from lara.errors import CheckpointError, ConfigError, missing_extra
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Texts -> ids (B, length) int64 and mask (B, length), True where a token is real; padded on the right.
 

@@ -67,12 +67,13 @@ def load(
     module: nn.Module, source: Mapping[str, Tensor] | str | Path, *, revision: str | None, rename: Any, prepare: Any
 ) -> dict[str, int]:
     """Fills a host from tensors, a file, a folder or a hub name; every parameter must be there (CheckpointError)."""
+    from lara.policy.hosts.hub import local_folder
     from lara.policy.hosts.weights import fill, read_safetensors
 
     if isinstance(source, Mapping):
         tensors, name = source, "the given tensors"
     else:
-        tensors, name = read_safetensors(source, revision=revision), str(source)
+        tensors, name = read_safetensors(local_folder(str(source), revision=revision)), str(source)
     return fill(module, prepare(tensors), rename=rename, ignore=(STATISTICS,), source=name)
 
 
