@@ -144,7 +144,10 @@ def _tiny_host(config):
     host = config["host"].removesuffix("_tiny")
     sizes = [f"{key}={config[key]}" for key in ("horizon", "action_dim", "state_dim")]
     small = resolved(compose("train", [f"policy={host}_tiny", "data.root=x", "lam=patches", "image_size=32", *sizes]))
-    return small["system"]["policy"]
+    policy = small["system"]["policy"]
+    if "head" in policy:  # N1.7's small head is as wide as its own example's robot
+        policy["head"] |= {"action_dim": config["action_dim"], "state_dim": config["state_dim"]}
+    return policy
 
 
 def _shrink_student(student):
