@@ -4,9 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBS := libosmesa6 libgl1-mesa-dri libegl1 libgl1
 export MUJOCO_GL ?= osmesa
-test test-long: export OMP_NUM_THREADS ?= 1
+test test-long test-hosts: export OMP_NUM_THREADS ?= 1
+# the vendors' code that native hosts are compared with: lerobot, and openpi's changes to transformers
+HOSTS := .venv-hosts
+OPENPI ?= https://github.com/Physical-Intelligence/openpi
+OPENPI_COMMIT := 15a9616a00943ada6c20a0f158e3adb39df2ccac
+OPENPI_CHANGES := src/openpi/models_pytorch/transformers_replace
 
-.PHONY: help install libraries demo test test-long lint types check golden clean
+.PHONY: help install libraries demo test test-long test-hosts lint types check golden clean
 
 help:  ## what can be typed
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,10 +37,24 @@ demo: install  ## the whole loop on Meta-World -> outputs/demo/report.html
 	@$(BIN)/lara demo
 
 test: install  ## everything that fits 12 minutes on two cores
-	@$(BIN)/python -m pytest -n 2 -m 'not long and not lerobot'
+	@$(BIN)/python -m pytest -n 2 -m 'not long and not lerobot and not hosts'
 
 test-long: install  ## what takes longer
 	@$(BIN)/python -m pytest -m long
+
+# --remove-destination: uv links files to its cache, which must not be written through
+$(HOSTS)/.installed: tests/hosts/requirements.txt
+	@echo "installing the vendors' code into $(HOSTS) (about 7 GB, mostly torch) ..."
+	@uv=$$(command -v uv || echo "$(PYTHON) -m uv"); \
+	$$uv venv --quiet --allow-existing --python 3.11 $(HOSTS) && \
+	$$uv pip install --quiet --python $(HOSTS)/bin/python --requirement $<
+	@rm -rf $(HOSTS)/openpi && git clone --quiet --no-checkout $(OPENPI) $(HOSTS)/openpi && \
+	git -C $(HOSTS)/openpi checkout --quiet $(OPENPI_COMMIT) -- $(OPENPI_CHANGES) && \
+	cp -r --remove-destination $(HOSTS)/openpi/$(OPENPI_CHANGES)/. $(HOSTS)/lib/python3.11/site-packages/transformers/
+	@touch $@
+
+test-hosts: install $(HOSTS)/.installed  ## native hosts against the vendors' own code -> docs/results/hosts.md
+	@HOSTS_TABLE=docs/results/hosts.md $(BIN)/python -m pytest -m hosts tests/hosts
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -49,4 +68,4 @@ golden: install  ## re-record the golden losses, after a change that is meant to
 	@$(BIN)/python -m tests.golden.refresh
 
 clean:  ## forget the environment and all outputs
-	rm -rf $(VENV) outputs
+	rm -rf $(VENV) $(HOSTS) outputs
