@@ -9,6 +9,7 @@ from typing import Any
 from lara.errors import missing_extra
 
 COLOURS = ("#d9730d", "#2463eb", "#2a9d5c", "#9aa3b2", "#8b5cf6", "#1d2330", "#b5179e", "#7a5c3a")
+STYLES = ("-", "--", ":")
 
 
 def curves(panels: Sequence[tuple[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]], xlabel: str) -> str:
@@ -18,7 +19,8 @@ def curves(panels: Sequence[tuple[str, Mapping[str, tuple[Sequence[int], Sequenc
     for axis, (title, lines) in zip(axes.flat, panels, strict=True):
         for k, (label, (x, y)) in enumerate(lines.items()):
             # the model is drawn first and wide, so that it shows under a baseline that it equals
-            axis.plot(list(x), y, color=COLOURS[k], label=label, linewidth=1.6 if k else 4, marker="o", markersize=3)
+            style = {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k // len(COLOURS) % len(STYLES)]}
+            axis.plot(list(x), y, **style, label=label, linewidth=1.6 if k else 4, marker="o", markersize=3)
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_xlabel(xlabel, fontsize=8)
         axis.tick_params(labelsize=8)
