@@ -53,7 +53,18 @@ $(HOSTS)/.installed: tests/hosts/requirements.txt
 	cp -r --remove-destination $(HOSTS)/openpi/$(OPENPI_CHANGES)/. $(HOSTS)/lib/python3.11/site-packages/transformers/
 	@touch $@
 
-test-hosts: install $(HOSTS)/.installed  ## native hosts against the vendors' own code -> docs/results/hosts.md
+$(HOSTS)17/.installed: tests/hosts/requirements17.txt
+$(HOSTS)-qwen/.installed: tests/hosts/requirements-qwen.txt
+# a host whose environment cannot be made (no Python 3.12, say) is left out of the table, and pytest says so
+$(HOSTS)17/.installed $(HOSTS)-qwen/.installed:
+	@uv=$$(command -v uv || echo "$(PYTHON) -m uv"); folder=$(@D); \
+	case $$folder in *17) version=3.12;; *) version=3.11;; esac; \
+	echo "installing the vendors' code into $$folder ..."; \
+	$$uv venv --quiet --allow-existing --python $$version $$folder && \
+	$$uv pip install --quiet --python $$folder/bin/python --requirement $< && touch $@ \
+	|| { echo "$$folder could not be made; its comparisons are skipped"; rm -rf $$folder; }
+
+test-hosts: install $(HOSTS)/.installed $(HOSTS)17/.installed $(HOSTS)-qwen/.installed  ## native hosts against the vendors' own code -> docs/results/hosts.md
 	@HOSTS_TABLE=docs/results/hosts.md $(BIN)/python -m pytest -m hosts tests/hosts
 
 lint: install

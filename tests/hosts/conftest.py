@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.parity import machine
-from tests.policy.hosts.loader import ensure_loader
-
-ensure_loader()
 
 HEAD = """# Native hosts against their vendors' code
 
@@ -19,8 +16,8 @@ the largest absolute difference over all numbers of the comparison. Written by
 
     make test-hosts
 
-on {machine} (ours); theirs is what tests/hosts/requirements.txt pins. A host
-whose environment was absent has no rows.
+on {machine} (ours); theirs is what tests/hosts/requirements*.txt pin. A host
+whose environment was absent has no rows. What this does and does not say of GR00T: hosts_groot.md.
 
 | host | against | what was compared | max error | allowed |
 |---|---|---|---|---|

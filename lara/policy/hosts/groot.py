@@ -80,6 +80,14 @@ class Groot(nn.Module):
             self.load_vendor(weights, revision=revision)
 
     @property
+    def exports(self) -> dict[str, str]:
+        """Package -> its name for this version, told apart by what only one version's head has."""
+        head = self.action_head
+        if head.future_tokens is not None:
+            return {"groot": "gr00t_n1_5"}
+        return {"groot": "gr00t_n1_6" if head.vl_self_attention is None else "gr00t_n1_7"}
+
+    @property
     def width(self) -> int:
         return self.action_head.width
 

@@ -35,11 +35,14 @@ class NativeHost(nn.Module, ABC):
     noise_in_padding: whether action dims that a robot does not have carry noise. Public checkpoints learned with it;
                       a policy trained here from the start does without, like lara's own.
     checkpointing:    "none" or "non_reentrant": recompute blocks in the backward pass.
+
+    Of the class: lora_regex, see tuning; exports: package -> its name for this policy, see lara.export.policy.
     """
 
     blocks: int
     width: int
     lora_regex: dict[str, str]
+    exports: dict[str, str]
 
     def __init__(
         self,

@@ -188,6 +188,7 @@ class Pi0(Pi):
     """State as one token, time mixed into every action token. Prompt: the instruction (48 tokens at the vendor's)."""
 
     adaptive = False
+    exports = {"lerobot": "pi0", "openpi": "pi0"}  # noqa: RUF012 (read only)
 
     def add_own_layers(self) -> None:
         self.state_proj = nn.Linear(self.state_dim, self.width)
@@ -218,6 +219,7 @@ class Pi05(Pi):
     """
 
     adaptive = True
+    exports = {"lerobot": "pi05", "openpi": "pi05"}  # noqa: RUF012 (read only)
 
     def __init__(self, *, prompt_state_dims: int = 32, **pi) -> None:
         self.prompt_state_dims = prompt_state_dims

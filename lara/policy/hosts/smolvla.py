@@ -44,6 +44,7 @@ class SmolVLA(NativeHost):
     """
 
     _linear = r"(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+    exports = {"lerobot": "smolvla"}  # noqa: RUF012 (read only)
     lora_regex = {  # noqa: RUF012 (read only)
         "vlm": rf"vlm_with_expert\.vlm\.model\.text_model\.layers\.\d+\.{_linear}",
         "expert": rf"vlm_with_expert\.lm_expert\.layers\.\d+\.{_linear}",

@@ -21,10 +21,7 @@ from lara.losses.flow import velocity_mse
 from lara.systems.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.train.parts import part_of_parameters, part_paths
-from tests.policy.hosts.loader import ensure_loader
 from tests.tiny import shorten, tiny_batch, tiny_lam
-
-ensure_loader()
 
 
 def flow(host, batch, seed: int = 0):

@@ -1,9 +1,6 @@
 """GR00T as a policy: what any FlowPolicy promises, and what is GR00T's own."""
 
 import dataclasses
-import importlib.util
-import sys
-import types
 from functools import partial
 
 import pytest
@@ -279,31 +276,8 @@ def test_reentrant_checkpointing_is_refused_with_the_reason():
         tiny_groot("n15", head={"checkpointing": "reentrant"})
 
 
-@pytest.fixture
-def loading(monkeypatch):
-    """The strict loader; a minimal stand-in for a checkout that does not have it."""
-    if importlib.util.find_spec("lara.policy.hosts.weights") is None:
-
-        def fill(module, tensors, *, rename, ignore=(), source, allow_missing=()):
-            import re
-
-            wanted = {rename(k): v for k, v in tensors.items() if not any(re.fullmatch(i, k) for i in ignore)}
-            missing = set(module.state_dict()) ^ set(wanted)
-            if missing:
-                raise CheckpointError(f"{source}: {sorted(missing)}")
-            module.load_state_dict(wanted)
-            return {"loaded": len(wanted)}
-
-        from safetensors.torch import load_file
-
-        weights = types.SimpleNamespace(fill=fill, read_safetensors=lambda p: load_file(f"{p}/model.safetensors"))
-        monkeypatch.setitem(sys.modules, "lara.policy.hosts.weights", weights)
-        hub = types.SimpleNamespace(local_folder=lambda p, revision=None: p)
-        monkeypatch.setitem(sys.modules, "lara.policy.hosts.hub", hub)
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-def test_weights_go_to_the_vendors_names_and_back_bit_for_bit(version, tmp_path, loading):
+def test_weights_go_to_the_vendors_names_and_back_bit_for_bit(version, tmp_path):
     from safetensors.torch import save_file
 
     one = tiny_groot(version, seed=0).eval()
