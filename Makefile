@@ -7,6 +7,7 @@ export MUJOCO_GL ?= osmesa
 test test-long test-hosts: export OMP_NUM_THREADS ?= 1
 # the vendors' code that native hosts are compared with: lerobot, and openpi's changes to transformers
 HOSTS := .venv-hosts
+HOSTS17_PYTHON ?= 3.12
 OPENPI ?= https://github.com/Physical-Intelligence/openpi
 OPENPI_COMMIT := 15a9616a00943ada6c20a0f158e3adb39df2ccac
 OPENPI_CHANGES := src/openpi/models_pytorch/transformers_replace
@@ -58,7 +59,7 @@ $(HOSTS)-qwen/.installed: tests/hosts/requirements-qwen.txt
 # a host whose environment cannot be made (no Python 3.12, say) is left out of the table, and pytest says so
 $(HOSTS)17/.installed $(HOSTS)-qwen/.installed:
 	@uv=$$(command -v uv || echo "$(PYTHON) -m uv"); folder=$(@D); \
-	case $$folder in *17) version=3.12;; *) version=3.11;; esac; \
+	case $$folder in *17) version=$(HOSTS17_PYTHON);; *) version=3.11;; esac; \
 	echo "installing the vendors' code into $$folder ..."; \
 	$$uv venv --quiet --allow-existing --python $$version $$folder && \
 	$$uv pip install --quiet --python $$folder/bin/python --requirement $< && touch $@ \
