@@ -14,34 +14,15 @@ belong to the latent space.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.nn.attention import Attention
+from lara.nn.causal import CausalAttention
 from lara.nn.mlp import MLP
 from lara.nn.vit import learned_positions
-
-
-class CausalTime(nn.Module):
-    """Self-attention along time: frame f sees the frames up to f."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        if width % heads:
-            raise ConfigError(f"attention width must be a multiple of its heads, got width {width}, heads {heads}")
-        self.heads = heads
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x_NFE: Float[Tensor, "N F E"]) -> Float[Tensor, "N F E"]:
-        query, key, value = rearrange(
-            self.query_key_value(x_NFE), "n f (three h d) -> three n h f d", three=3, h=self.heads
-        )
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.out(rearrange(out, "n h f d -> n f (h d)"))
 
 
 class SpaceTimeBlock(nn.Module):
@@ -52,7 +33,7 @@ class SpaceTimeBlock(nn.Module):
         self.norm_space = nn.LayerNorm(width)
         self.space = Attention(width, heads)
         self.norm_time = nn.LayerNorm(width)
-        self.time = CausalTime(width, heads)
+        self.time = CausalAttention(width, heads)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = MLP(width, int(width * mlp_ratio))
 
