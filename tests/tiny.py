@@ -108,12 +108,20 @@ def tiny_system(*, draws: int = 1, lam: dict | None = None, **align) -> Lara:
 
 
 def open_gates(module: torch.nn.Module, seed: int = 1) -> None:
-    """Fresh AdaLN gates and heads are zero, which makes an expert the identity; tests of what flows open them, frozen
-    ones too: adapters sit on a base whose gates were trained."""
+    """Fresh AdaLN gates and heads are zero, which makes an expert the identity; tests of what flows open them."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in module.parameters():
-            if p.is_floating_point() and not p.any():
+            if p.requires_grad and not p.any():
+                p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
+
+
+def open_frozen_gates(module: torch.nn.Module, seed: int = 2) -> None:
+    """The same for what does not learn: adapters sit on a base whose gates were trained."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            if not p.requires_grad and p.is_floating_point() and not p.any():
                 p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
 
 

@@ -12,7 +12,7 @@ from lara.probes.clips import latents, predict
 from lara.stages import stage_configs, stage_overrides
 from lara.train.parts import part_paths
 from lara.train.stage import apply_stage
-from tests.tiny import open_gates
+from tests.tiny import open_frozen_gates, open_gates
 
 ROOTS = sorted(p.stem for p in config_folder().glob("*.yaml"))
 # values that a config leaves open, by the root that has them
@@ -204,6 +204,8 @@ def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, pa
     stage = build({**config["stage"], "load": {}})
     applied = apply_stage(system, stage)
     open_gates(system)
+    if config["system"].get("tuning"):
+        open_frozen_gates(system.policy)
     before = {k: v.clone() for k, v in system.state_dict().items()}
     optimizer = torch.optim.SGD(applied.learning.values(), lr=0.1)
     batch = batch_for(config)
