@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lara.data.augment import random_shifts, shift
+from lara.data.body import body_of, require_width
 from lara.data.cache import is_built, open_or_build
 from lara.data.card import DataCard
 from lara.data.frames import FrameReader
@@ -104,18 +105,8 @@ class EpisodeData:
         self._given = statistics
         self._cache = (cache, None if cache_folder is None else Path(cache_folder), cache_workers)
         self._labels, self._codes_of = labels, codes
-        card = RobotCard.from_dict(dict(robot)) if isinstance(robot, Mapping) else robot
-        if labels is not None:
-            if card is not None:
-                raise ConfigError("data.labels brings a card of its own; leave data.robot out")
-            card = labels.card(self.source)
+        self.robot: RobotCard = body_of(self.source, robot=robot, labels=labels)
         self._action_dim = self.source.action_dim if labels is None else labels.dim()
-        if card is None and self.source.robot is None:
-            raise ConfigError(
-                f"{root}: nothing says what its actions mean (meta/lara.json is missing); give robot=..., for example "
-                "open_dataset(root).robot_card(control=..., rotation=..., gripper=...)"
-            )
-        self.robot: RobotCard = card or self.source.robot  # type: ignore[assignment]
         self.layout = layout
         self._place_action, self._place_state = placements(self.robot, layout)
         self._require_sense()
@@ -133,17 +124,9 @@ class EpisodeData:
         for camera in (*self.cameras, *self.lam_cameras):
             if camera not in self.source.cameras:
                 raise ConfigError(f"{self.source.root}: no camera '{camera}'. {nearest(camera, self.source.cameras)}")
-        widths = (
-            ("action", self._action_dim, self._place_action, self.action_dim_max),
-            ("state", self.source.state_dim, self._place_state, self.state_dim_max),
-        )
-        for name, real, place, most in widths:
-            if real != place.inputs or place.width > most:
-                raise ConfigError(
-                    f"{self.source.root}: {name}s have {real} dimensions, the robot card {place.inputs}, their places "
-                    f"reach to {place.width}, {name}_dim_max is {most}; the first two must agree and the last be at "
-                    "least as large as the places"
-                )
+        action, state = self._place_action, self._place_state
+        require_width(self.source, "action", real=self._action_dim, place=action, most=self.action_dim_max)
+        require_width(self.source, "state", real=self.source.state_dim, place=state, most=self.state_dim_max)
 
     def prepare(self) -> None:
         """Validate the dataset, read its numbers, split, compute statistics, build or open the frame caches.

@@ -1,0 +1,41 @@
+"""Whose numbers a training run reads: the card given, the labels' own, or the dataset's; and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lara.data.labels import LatentActions
+from lara.data.layout import Placement
+from lara.data.lerobot.source import LeRobotSource
+from lara.data.robot import RobotCard
+from lara.errors import ConfigError
+
+
+def body_of(
+    source: LeRobotSource, *, robot: RobotCard | Mapping[str, Any] | None, labels: LatentActions | None
+) -> RobotCard:
+    """The card of the body that acts. Raises ConfigError when there is none, or labels and a card are both given."""
+    card = RobotCard.from_dict(dict(robot)) if isinstance(robot, Mapping) else robot
+    if labels is not None:
+        if card is not None:
+            raise ConfigError("data.labels brings a card of its own; leave data.robot out")
+        return labels.card(source)
+    found = card or source.robot
+    if found is None:
+        raise ConfigError(
+            f"{source.root}: nothing says what its actions mean (meta/lara.json is missing); give robot=..., for "
+            "example open_dataset(root).robot_card(control=..., rotation=..., gripper=...)"
+        )
+    return found
+
+
+def require_width(source: LeRobotSource, name: str, *, real: int, place: Placement, most: int) -> None:
+    """name: "action" or "state". real: numbers in the files. most: padded width. Raises ConfigError where
+    they do not fit."""
+    if real != place.inputs or place.width > most:
+        raise ConfigError(
+            f"{source.root}: {name}s have {real} dimensions, the robot card {place.inputs}, their places reach to "
+            f"{place.width}, {name}_dim_max is {most}; the first two must agree and the last be at least as large as "
+            "the places"
+        )
