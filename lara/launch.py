@@ -79,6 +79,12 @@ def _inherited_statistics(config: dict[str, Any]) -> Any:
             f"{config['inherit']} knows the robot '{card.embodiment}' in the layout {card.layout}, this run gives "
             f"data.layout={layout}; its statistics are in other units, so give both runs one layout or inherit=null"
         )
+    relative = build(config["data"].get("relative"))
+    if card.relative != relative:
+        raise ConfigError(
+            f"{config['inherit']} knows the robot '{card.embodiment}' with relative={card.relative}, this run gives "
+            f"data.relative={relative}; its statistics are of other numbers, so give both runs one or inherit=null"
+        )
     return card.statistics
 
 

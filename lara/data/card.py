@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from lara.data.chunks import ChunkNormalizer
 from lara.data.images import Fit
 from lara.data.layout import Placement, UnifiedLayout, placements
 from lara.data.normalize import Mode, Normalizer, Statistics
+from lara.data.relative import RelativeActions
 from lara.data.robot import RobotCard
 from lara.errors import DataError
 
@@ -32,6 +34,8 @@ class DataCard:
     instructions:        every task string of the dataset, sorted.
     layout:              where the robot's numbers stand in the padded vectors (None: in order, at the front).
         The statistics are those of the numbers in the layout's units.
+    relative:            actions learned as distances from the state they start at (None: all absolute). The action
+        statistics are then of H * A numbers, steps outermost.
     """
 
     robot: RobotCard
@@ -52,18 +56,39 @@ class DataCard:
     slot: int
     instructions: tuple[str, ...]
     layout: UnifiedLayout | None = None
+    relative: RelativeActions | None = None
 
     def __post_init__(self) -> None:
         if set(self.statistics) != {"action", "state"}:
             raise DataError(f"a data card needs statistics of action and state, got {sorted(self.statistics)}")
+        if self.relative is not None:
+            found, wanted = self.statistics["action"].dim, self.horizon * self.robot.action.dim
+            if self.layout is not None or found != wanted:
+                raise DataError(
+                    f"a data card of relative actions has no layout and statistics of {self.horizon} steps * "
+                    f"{self.robot.action.dim} actions, got layout={self.layout} and {found} numbers"
+                )
 
     def placements(self) -> tuple[Placement, Placement]:
         """Where actions and states stand."""
         return placements(self.robot, self.layout)
 
     def normalizer_of_actions(self) -> Normalizer:
-        """Actions (..., A) in the layout's units (robot units without a layout) <-> normalised, before padding."""
+        """Actions (..., A) in the layout's units (robot units without a layout) <-> normalised, before padding.
+
+        Raises DataError for relative actions, which need the state: `chunk_normalizer`.
+        """
+        if self.relative is not None:
+            raise DataError(
+                "relative actions have a map for each step and need the state they start at; use chunk_normalizer()"
+            )
         return Normalizer(self.statistics["action"], self.action_normalizer, kept=self.placements()[0].kept)
+
+    def chunk_normalizer(self) -> ChunkNormalizer:
+        """Chunks (..., h, A) in the layout's units <-> normalised, before padding, given the state at their start."""
+        pairing = None if self.relative is None else self.relative.pairing(self.robot)
+        kept = self.placements()[0].kept
+        return ChunkNormalizer(self.statistics["action"], self.action_normalizer, kept=kept, pairing=pairing)
 
     def normalizer_of_states(self) -> Normalizer:
         """States (..., S) in the layout's units (robot units without a layout) <-> normalised, before padding."""
@@ -73,10 +98,13 @@ class DataCard:
         """(A_max,) True for the dims of a padded action that this robot has."""
         return self.placements()[0].dims(self.action_dim_max)
 
-    def robot_actions(self, padded: np.ndarray) -> np.ndarray:
-        """(..., A_max) normalised -> (..., A) float32 in robot units."""
+    def robot_actions(self, padded: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """(..., h, A_max) normalised chunks -> (..., h, A) float32 in robot units.
+
+        states: (..., S) in robot units, at the first step of each chunk; only relative actions depend on it.
+        """
         place = self.placements()[0]
-        return place.invert(self.normalizer_of_actions().unnormalize(place.gather(padded))).astype(np.float32)
+        return place.invert(self.chunk_normalizer().unnormalize(place.gather(padded), states)).astype(np.float32)
 
     def padded_states(self, states: np.ndarray) -> np.ndarray:
         """(..., S) robot units -> (..., S_max) normalised, as in training."""
@@ -89,14 +117,15 @@ class DataCard:
         data["robot"] = self.robot.to_dict()
         data["statistics"] = {key: value.to_dict() for key, value in sorted(self.statistics.items())}
         data["layout"] = None if self.layout is None else self.layout.to_dict()
+        data["relative"] = None if self.relative is None else self.relative.to_dict()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DataCard:
         """Raises DataError when keys are missing or unknown."""
         expected = {f.name for f in fields(cls)}
-        # cards written before there were layouts have none
-        data = {"layout": None, **data}
+        # cards written before there were layouts or relative actions have none
+        data = {"layout": None, "relative": None, **data}
         if set(data) != expected:
             raise DataError(
                 f"a data card expects the keys {sorted(expected)}; missing {sorted(expected - set(data))}, "
@@ -106,6 +135,7 @@ class DataCard:
         plain["robot"] = RobotCard.from_dict(data["robot"])
         plain["statistics"] = {key: Statistics.from_dict(value) for key, value in data["statistics"].items()}
         plain["layout"] = None if data["layout"] is None else UnifiedLayout(**data["layout"])
+        plain["relative"] = None if data["relative"] is None else RelativeActions(**data["relative"])
         return cls(**plain)
 
     def to_json(self) -> str:

@@ -15,6 +15,7 @@ from lara.data.augment import random_shifts, shift
 from lara.data.body import body_of, require_width
 from lara.data.cache import is_built, open_or_build
 from lara.data.card import DataCard
+from lara.data.chunks import ChunkNormalizer, fit, given_statistics, window
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
 from lara.data.labels import LatentActions, LatentCodes
@@ -25,6 +26,7 @@ from lara.data.loader import batches
 from lara.data.normalize import Mode, Normalizer, Statistics
 from lara.data.numbers import Numbers
 from lara.data.order import indices_for_step
+from lara.data.relative import RelativeActions
 from lara.data.robot import RobotCard
 from lara.data.sampling import FrameSampling, Pair
 from lara.data.split import split_episodes
@@ -56,6 +58,8 @@ class EpisodeData:
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
     layout:          where the robot's numbers stand in the padded vectors (see data.layout); None: in order, at the
                      front. With a layout, statistics are of the converted numbers.
+    relative:        actions learned as distances from the state they start at (see data.relative), with statistics of
+                     each step's own; None: all absolute. Neither with layout nor with labels.
 
     Raises ConfigError for settings that do not fit together or the dataset, DataError for faults of the dataset.
     """
@@ -90,6 +94,7 @@ class EpisodeData:
         labels: LatentActions | None = None,
         codes: LatentCodes | None = None,
         layout: UnifiedLayout | None = None,
+        relative: RelativeActions | None = None,
     ) -> None:
         self.source: LeRobotSource = open_dataset(root)
         self.horizon, self.frame_gap = horizon, horizon if frame_gap is None else frame_gap
@@ -107,8 +112,15 @@ class EpisodeData:
         self._labels, self._codes_of = labels, codes
         self.robot: RobotCard = body_of(self.source, robot=robot, labels=labels)
         self._action_dim = self.source.action_dim if labels is None else labels.dim()
+        if relative is not None and (layout is not None or labels is not None):
+            raise ConfigError(
+                "data.relative takes positions off absolute targets; data.layout holds changes and data.labels "
+                "latents, from which none can be taken: set data.relative=null, or leave the other out"
+            )
         self.layout = layout
         self._place_action, self._place_state = placements(self.robot, layout)
+        self.relative = relative
+        self._pairing = None if relative is None else relative.pairing(self.robot)
         self._require_sense()
         self.frames: FrameSampling = Pair(gap=self.frame_gap) if frames is None else frames
         self._ready = False
@@ -159,7 +171,9 @@ class EpisodeData:
         actions, states = self._place_action.convert(numbers.actions), self._place_state.convert(numbers.states)
         self._numbers = numbers = replace(numbers, actions=actions, states=states)
         self.statistics = self._statistics(numbers)
-        self._normalize_action = Normalizer(self.statistics["action"], self._modes[0], kept=self._place_action.kept)
+        self._normalize_action = ChunkNormalizer(
+            self.statistics["action"], self._modes[0], kept=self._place_action.kept, pairing=self._pairing
+        )
         self._normalize_state = Normalizer(self.statistics["state"], self._modes[1], kept=self._place_state.kept)
         caches = {
             (camera, size): open_or_build(self.source, camera, size, fit=self.image_fit, folder=folder, workers=workers)
@@ -171,15 +185,9 @@ class EpisodeData:
     def _statistics(self, numbers: Numbers) -> dict[str, Statistics]:
         if self._given is None:
             seen = self.training_samples
-            acted = seen[self._real_N[seen]]
-            return {"action": Statistics.of(numbers.actions[acted]), "state": Statistics.of(numbers.states[seen])}
-        if set(self._given) != {"action", "state"}:
-            raise ConfigError(f"statistics need the keys action and state, got {sorted(self._given)}")
-        out = {k: v if isinstance(v, Statistics) else Statistics.from_dict(dict(v)) for k, v in self._given.items()}
-        for name, dim in (("action", self._place_action.count), ("state", self._place_state.count)):
-            if out[name].dim != dim:
-                raise ConfigError(f"given statistics describe {out[name].dim} {name} dimensions, the dataset has {dim}")
-        return out
+            return fit(numbers, seen, horizon=self.horizon, real_N=self._real_N, pairing=self._pairing)
+        steps = 1 if self._pairing is None else self.horizon
+        return given_statistics(self._given, action=steps * self._place_action.count, state=self._place_state.count)
 
     def __len__(self) -> int:
         """Training samples."""
@@ -208,6 +216,7 @@ class EpisodeData:
             slot=self.slot,
             instructions=tuple(sorted(self.source.tasks)),
             layout=self.layout,
+            relative=self.relative,
         )
 
     def loader(
@@ -260,10 +269,8 @@ class EpisodeData:
             raise DataError(f"{self.source.root}: frames are numbered 0..{len(numbers.episode) - 1}, got {index}")
         count = len(index)
         end = numbers.ends[numbers.episode[index]]
-        when = index[:, None] + np.arange(self.horizon)
-        inside = np.minimum(when, end[:, None] - 1)
-        real = (when < end[:, None]) & self._real_N[inside]
-        chunk = self._normalize_action.normalize(numbers.actions[inside])
+        inside, real = window(numbers, index, self.horizon, self._real_N)
+        chunk = self._normalize_action.normalize(numbers.actions[inside], numbers.states[index])
         actions = self._place_action.spread(np.where(real[..., None], chunk, np.float32(0)), self.action_dim_max)
         dims = self._place_action.dims(self.action_dim_max)
         state = self._place_state.spread(self._normalize_state.normalize(numbers.states[index]), self.state_dim_max)

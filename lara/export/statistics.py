@@ -8,6 +8,7 @@ import numpy as np
 
 from lara.data.card import DataCard
 from lara.data.normalize import Normalizer, Statistics
+from lara.errors import ConfigError
 
 
 def equivalent(statistics: Statistics, normalizer: Normalizer) -> dict[str, np.ndarray]:
@@ -28,7 +29,12 @@ def equivalent(statistics: Statistics, normalizer: Normalizer) -> dict[str, np.n
 
 
 def both(card: DataCard) -> dict[str, dict[str, Any]]:
-    """{"state": ..., "action": ...} of `equivalent`."""
+    """{"state": ..., "action": ...} of `equivalent`. Raises ConfigError for relative actions."""
+    if card.relative is not None:
+        raise ConfigError(
+            "relative actions are normalised step by step around the state, which this format's one row of statistics "
+            "cannot say; export to=native, or train with data.relative=null"
+        )
     return {
         "state": equivalent(card.statistics["state"], card.normalizer_of_states()),
         "action": equivalent(card.statistics["action"], card.normalizer_of_actions()),

@@ -83,7 +83,8 @@ class TrainedPolicy:
         """(H, A) float32 in robot units. The noise is a function of observation["key"] alone."""
         generator = torch.Generator().manual_seed(_seed(observation["key"]))
         chunk = self.system.act(self.observe(observation), steps=self.steps, generator=generator)
-        return self.data.robot_actions(chunk.actions_BHA[0].float().cpu().numpy())
+        state = np.asarray(observation["state"], np.float32)
+        return self.data.robot_actions(chunk.actions_BHA[0].float().cpu().numpy(), state)
 
     def observe(self, observation: dict[str, Any]) -> Observation:
         """The body's observation as the training data would have shown it, with a batch axis of 1."""

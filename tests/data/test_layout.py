@@ -129,7 +129,9 @@ def test_a_batch_in_the_layout_holds_the_same_actions(made, mode):
     assert not b.action_mask_BHA[..., others].any()
     real = a.action_mask_BHA[..., 0].numpy()
     np.testing.assert_allclose(
-        card.robot_actions(b.actions_BHA.numpy())[real], a.actions_BHA.numpy()[..., :3][real], atol=1e-5
+        card.robot_actions(b.actions_BHA.numpy(), a.observation.state_BS.numpy()[:, :2])[real],
+        a.actions_BHA.numpy()[..., :3][real],
+        atol=1e-5,
     )
     # a gripper is a probability in every mode: closed (here +1) is 0, open is 1
     np.testing.assert_allclose(
