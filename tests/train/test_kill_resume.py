@@ -22,5 +22,5 @@ def test_killed_and_resumed_runs_equal_the_uninterrupted_one():
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["identical"] == 6
-    assert report["kills"] >= 4  # on a busy machine a run may end before its kill
+    assert report["kills"] >= 6
     assert len(report["kills_by_step"]) >= 3  # not all at the same place
