@@ -1,19 +1,22 @@
-"""Several trainings by one command: an experiment may hold `stages`, an ordered map of names to overrides.
+"""Several commands by one: an experiment may hold `stages`, an ordered map of names to overrides.
 
     stages:
-      lam:      [experiment=lam_rotvla_tiny]
-      finetune: [experiment=rotvla_tiny_finetune, "lam_run=${output}/lam"]
+      lam:    [experiment=demo_lam]
+      labels: [label, "checkpoint=${output}/lam", "dataset=${data.root}"]
+      policy: [experiment=lapa_tiny_latent, "labels=${output}/labels"]
 
-`lara train experiment=THAT data.root=D output=O` is then `lara train` with each list, with every other override of the
-command line after it (so it wins, and in every stage), into O/lam, O/finetune. `stages.lam.stage.steps=100` is for one
-stage alone. Each is an ordinary run: it resumes by itself, and one that is finished is not repeated.
+`lara train experiment=THAT data.root=D output=O` is then `lara train` with each list (`lara label` with a list that
+begins so), into O/lam, O/labels, O/policy. Every other override of the command line comes after each training's own
+(so it wins, and in every training); `stages.lam.stage.steps=100` is for one stage alone. Each is an ordinary run: it
+resumes by itself, and one that is finished is not repeated.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from lara.config import compose, resolved
 from lara.errors import ConfigError, nearest
@@ -21,13 +24,26 @@ from lara.errors import ConfigError, nearest
 _OWN = ("experiment", "output", "name", "stages")
 
 
-def stage_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Stage -> the overrides of its own `lara train`, in order; {} where the experiment has no `stages`.
+@dataclass(frozen=True)
+class StageCommand:
+    """`lara COMMAND OVERRIDES`, whose last override is its output."""
 
-    Raises ConfigError for a stage that names no experiment, or names an output (that is the experiment's to say), and
-    for an override of a stage that is not there.
+    command: Literal["train", "label"]
+    overrides: list[str]
+
+    @property
+    def line(self) -> str:
+        return f"lara {self.command} {' '.join(self.overrides)}"
+
+
+def stage_commands(overrides: Sequence[str]) -> dict[str, StageCommand]:
+    """Stage -> the command that it is, in order; {} where the experiment has no `stages`.
+
+    Raises ConfigError for a training that names no experiment, for a stage that names an output (that is the
+    experiment's to say), and for an override of a stage that is not there.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationToMissingValueError
 
     single: dict[str, list[str]] = {}
     own: list[str] = []
@@ -38,36 +54,49 @@ def stage_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
             single.setdefault(stage[2], []).append(stage[1] + stage[3])
         else:
             (own if _key(override).split(".")[0] in _OWN else shared).append(override)
-    config = compose("train", own)
+    # what stages may point at: the experiment itself, and where its data lies
+    config = compose("train", [*own, *(o for o in shared if _key(o) == "data.root")])
     if "stages" not in config:
         if single:
             raise ConfigError(f"this experiment has no stages, but stages.{next(iter(single))} is overridden")
         return {}
-    out: dict[str, list[str]] = {}
-    stages: Any = OmegaConf.to_container(config.stages, resolve=True)
+    try:
+        stages: Any = OmegaConf.to_container(config.stages, resolve=True)
+    except InterpolationToMissingValueError as error:
+        raise ConfigError("a stage works on the data of the whole; give data.root=...") from error
     for name in single:
         if name not in stages:
             raise ConfigError(f"this experiment has no stage '{name}'. {nearest(name, stages)}")
-    for name, given in stages.items():
-        keys = [_key(o) for o in given]
-        if keys.count("experiment") != 1 or "output" in keys:
-            raise ConfigError(f"stages.{name} must name one experiment and no output, got {given}")
-        out[name] = [*given, *shared, *single.get(name, []), f"output={config.output}/{name}"]
-    return out
+    return {
+        name: _command(name, given, shared, [*single.get(name, []), f"output={config.output}/{name}"])
+        for name, given in stages.items()
+    }
 
 
-def stage_configs(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Stage -> resolved configuration; {} where the experiment has no `stages`. All are composed here, before any runs.
+def stage_configs(commands: Mapping[str, StageCommand]) -> dict[str, dict[str, Any]]:
+    """Stage -> resolved configuration of its command. All are composed here, before any runs.
 
     Raises ConfigError naming the stage.
     """
     out = {}
-    for name, given in stage_overrides(overrides).items():
+    for name, stage in commands.items():
         try:
-            out[name] = resolved(compose("train", given))
+            out[name] = resolved(compose(stage.command, stage.overrides))
         except ConfigError as error:
             raise ConfigError(f"stage '{name}': {error}") from error
     return out
+
+
+def _command(name: str, given: list[str], shared: Sequence[str], last: Sequence[str]) -> StageCommand:
+    labelling = given[:1] == ["label"]
+    given = given[1:] if labelling else given
+    keys = [_key(o) for o in given]
+    if keys.count("experiment") != (0 if labelling else 1) or "output" in keys:
+        raise ConfigError(
+            f"stages.{name} must name one experiment and no output, or begin with 'label' and name neither; got {given}"
+        )
+    # a training's overrides (steps, batch size, seed, ...) are no settings of labelling
+    return StageCommand("label", [*given, *last]) if labelling else StageCommand("train", [*given, *shared, *last])
 
 
 def _key(override: str) -> str:

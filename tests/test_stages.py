@@ -8,7 +8,7 @@ import torch
 from lara.cli import main
 from lara.errors import ConfigError
 from lara.serve.policy import load_policy
-from lara.stages import stage_configs, stage_overrides
+from lara.stages import stage_commands, stage_configs
 from lara.train.checkpoint import read_checkpoint
 
 SMALL = [
@@ -36,36 +36,49 @@ def _train(root, experiment, *more):
 
 
 def test_an_experiment_without_stages_has_none():
-    assert stage_overrides(["experiment=demo_lara", "data.root=x"]) == {}
+    assert stage_commands(["experiment=demo_lara", "data.root=x"]) == {}
 
 
 def test_the_command_line_wins_in_every_stage_and_the_output_is_shared_out():
-    given = stage_overrides(["experiment=rotvla_tiny", "data.root=d", "output=o", "stage.steps=7"])
+    given = stage_commands(["experiment=rotvla_tiny", "data.root=d", "output=o", "stage.steps=7"])
     assert list(given) == ["lam", "pretrain", "finetune"]
-    assert given["finetune"] == [
+    assert given["finetune"].command == "train"
+    assert given["finetune"].overrides == [
         *("experiment=rotvla_tiny_finetune", "lam_run=o/lam", "init=o/pretrain"),
         *("data.root=d", "stage.steps=7", "output=o/finetune"),
     ]
-    assert {
-        c["stage"]["steps"] for c in stage_configs(["experiment=rotvla_tiny", "data.root=d", "stage.steps=7"]).values()
-    } == {7}
+    configs = stage_configs(given)
+    assert {c["stage"]["steps"] for c in configs.values()} == {7}
 
 
 def test_an_override_of_one_stage_is_for_that_stage():
-    given = stage_overrides(["experiment=rotvla_tiny", "output=o", "stages.lam.stage.steps=7", "+stages.lam.data.x=1"])
-    assert given["lam"] == ["experiment=lam_rotvla_tiny", "stage.steps=7", "+data.x=1", "output=o/lam"]
-    assert not any("steps" in o for o in given["pretrain"])
+    given = stage_commands(["experiment=rotvla_tiny", "output=o", "stages.lam.stage.steps=7", "+stages.lam.data.x=1"])
+    assert given["lam"].overrides == ["experiment=lam_rotvla_tiny", "stage.steps=7", "+data.x=1", "output=o/lam"]
+    assert not any("steps" in o for o in given["pretrain"].overrides)
     with pytest.raises(ConfigError, match="no stage 'lamb'"):
-        stage_overrides(["experiment=rotvla_tiny", "stages.lamb.stage.steps=7"])
+        stage_commands(["experiment=rotvla_tiny", "stages.lamb.stage.steps=7"])
     with pytest.raises(ConfigError, match="has no stages"):
-        stage_overrides(["experiment=demo_lara", "stages.lam.stage.steps=7"])
+        stage_commands(["experiment=demo_lara", "stages.lam.stage.steps=7"])
+
+
+def test_labelling_is_a_stage_that_hears_only_what_is_said_to_it():
+    given = stage_commands(
+        ["experiment=lapa_tiny", "data.root=d", "output=o", "stage.steps=7", "stages.labels.label.workers=2"]
+    )
+    assert list(given) == ["lam", "labels", "latent", "actions"]
+    assert given["labels"].line == "lara label checkpoint=o/lam dataset=d label.workers=2 output=o/labels"
+    assert "labels=o/labels" in given["latent"].overrides
+    with pytest.raises(ConfigError, match=r"give data\.root"):
+        stage_commands(["experiment=lapa_tiny"])
+    with pytest.raises(ConfigError, match="begin with 'label'"):
+        stage_commands(["experiment=lapa_tiny", "data.root=d", "stages.labels=[label, 'experiment=demo_lam']"])
 
 
 def test_a_stage_that_cannot_be_composed_is_named_before_anything_runs():
     with pytest.raises(ConfigError, match=r"stage 'lam': .*no key 'stage\.stepz'"):
-        stage_configs(["experiment=rotvla_tiny", "data.root=x", "stage.stepz=1"])
+        stage_configs(stage_commands(["experiment=rotvla_tiny", "data.root=x", "stage.stepz=1"]))
     with pytest.raises(ConfigError, match="one experiment and no output"):
-        stage_overrides(["experiment=rotvla_tiny", "data.root=x", "stages.lam=['seed=1']"])
+        stage_commands(["experiment=rotvla_tiny", "data.root=x", "stages.lam=['seed=1']"])
 
 
 @pytest.mark.long
@@ -114,6 +127,37 @@ def test_alam_runs_to_a_policy_that_acts_under_every_intervention(data):
         "key": (0, 0, 0, 0),
     }
     assert all(p.act(observation).shape[0] == 4 for p in policies.values())
+
+
+OF_A_DOT = [
+    *("~data.layout.action.dz", "~data.layout.action.gripper"),
+    *("~data.layout.state", "+data.layout.state={x: right_x, y: right_y}"),
+]
+OTHERS = {
+    "lara_tiny": (["lam", "joint"], []),
+    "latbot_tiny": (["lam", "distill", "finetune"], OF_A_DOT),
+    "moto_tiny": (["lam", "labels", "tokens", "actions"], []),
+    "lapa_tiny": (["lam", "labels", "latent", "actions"], ["stages.latent.data.embodiment=latent"]),
+}
+
+
+@pytest.mark.parametrize("experiment", OTHERS)
+def test_every_other_paper_runs_to_a_policy_that_acts(data, experiment):
+    stages, more = OTHERS[experiment]
+    assert _train(data, experiment, *more) == 0
+    assert sorted(p.name for p in (data / experiment).iterdir()) == sorted(stages)
+    policy = load_policy(checkpoint=str(data / experiment / stages[-1]))
+    observation = {
+        "images": {"top": torch.zeros(32, 32, 3, dtype=torch.uint8).numpy()},
+        "state": [0.0] * len(policy.card().observation.state),
+        "instruction": "reach red",
+        "key": (0, 0, 0, 0),
+    }
+    assert policy.act(observation).shape == (4, len(policy.card().action.names))
+    # once more: nothing is trained or labelled again
+    before = {p: p.stat().st_mtime_ns for p in (data / experiment).rglob("*") if p.suffix in (".jsonl", ".parquet")}
+    assert _train(data, experiment, *more) == 0
+    assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
 def test_an_intervention_on_a_policy_without_latents_says_so(data):

@@ -13,15 +13,22 @@ docs/systems/labels.md says what is written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 CONFIG = "label"
 
 
 def main(overrides: Sequence[str]) -> int:
     from lara.config import compose, resolved
+
+    write_labels(resolved(compose(CONFIG, overrides)))
+    return 0
+
+
+def write_labels(config: dict[str, Any]) -> None:
+    """What a resolved conf/label.yaml asks for, and a line about it."""
     from lara.label.run import label, settings_of
 
-    config = resolved(compose(CONFIG, overrides))
     about = label(
         lam=config["checkpoint"],
         ema=config["ema"],
@@ -36,4 +43,3 @@ def main(overrides: Sequence[str]) -> int:
         f"{latent['queries']} x {latent['dim']} ({latent['space']}) as {about['prefix']}.*"
     )
     print(config["output"] or config["dataset"])
-    return 0

@@ -21,20 +21,21 @@ def main(overrides: Sequence[str]) -> int:
     from omegaconf import OmegaConf
 
     from lara.config import compose, left_open
-    from lara.stages import stage_overrides
+    from lara.stages import stage_commands
 
     given = [o for o in overrides if not o.startswith("config=")]
-    stages = stage_overrides(given)
-    for name, its_own in stages.items():
-        print(f"=== stage {name}: lara train {' '.join(its_own)}\n")
-        main([*its_own, *(o for o in overrides if o.startswith("config="))])
-        print()
+    stages = stage_commands(given)
+    for name, stage in stages.items():
+        print(f"=== stage {name}: {stage.line}\n")
+        if stage.command == "train":
+            main([*stage.overrides, *(o for o in overrides if o.startswith("config="))])
+            print()
     if stages:
         return 0
     with_config = "config=false" not in overrides
     config = compose(CONFIG, given)
     # describing needs no data and no checkpoint: what only names a place on disk may stay open
-    for key in ("data.root", "init", "lam_run"):
+    for key in ("data.root", "init", "lam_run", "labels"):
         if key in left_open(config):
             OmegaConf.update(config, key, "(to be given)")
     from lara.config import resolved

@@ -9,7 +9,7 @@ import torch
 from lara.build import build, check_targets
 from lara.config import choices, compose, config_folder, groups, left_open, resolved
 from lara.probes.clips import latents, predict
-from lara.stages import stage_configs, stage_overrides
+from lara.stages import stage_commands, stage_configs
 from lara.train.parts import part_paths
 from lara.train.stage import apply_stage
 from tests.tiny import open_frozen_gates, open_gates
@@ -66,7 +66,7 @@ def test_every_experiment_says_its_command_on_line_one(name):
 
 
 # experiments that are a list of others, run one after another; each of those is tested by itself
-PIPELINES = [n for n in choices("experiment") if stage_overrides([f"experiment={n}"])]
+PIPELINES = [n for n in choices("experiment") if stage_commands([f"experiment={n}", "data.root=x"])]
 TRAININGS = [n for n in choices("experiment") if n != "demo_base" and n not in PIPELINES]
 
 
@@ -232,10 +232,13 @@ def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, pa
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_stage_of_a_pipeline_is_an_experiment_that_starts_where_an_earlier_one_ends(name):
     """What a stage loads lies in the folder of a stage before it, and names parts that both have."""
-    configs = stage_configs([f"experiment={name}", "data.root=x", "output=out"])
+    commands = stage_commands([f"experiment={name}", "data.root=x", "output=out"])
     systems = {}
-    for stage, config in configs.items():
+    for stage, config in stage_configs(commands).items():
         assert config["output"] == f"out/{stage}"
+        if commands[stage].command == "label":
+            assert config["checkpoint"].removeprefix("out/") in systems
+            continue
         assert config["name"] in TRAININGS
         systems[stage] = build(shrink(config)["system"])
         for prefix, place in build(config["stage"]).load.items():
