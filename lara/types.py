@@ -60,6 +60,9 @@ class Batch:
     frame_mask_BF:    True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
     index_B:          the dataset index of each sample, for reports of bad samples.
     codes_BT:         a LAM's code indices as tokens to predict, -1 where there is none; None if not asked for.
+    latents_BTVD:     a LAM's continuous latents from labels, of (t + k, t + k + gap) for k = 0 .. T - 1 in each of V
+                      cameras, queries side by side (D is its Q * D), 0 where there is none; None if not asked for.
+    latent_mask_BT:   True where that pair of frames exists.
     """
 
     observation: Observation
@@ -69,6 +72,8 @@ class Batch:
     frame_mask_BF: Bool[Tensor, "B F"]
     index_B: Int[Tensor, "B"]
     codes_BT: Int[Tensor, "B T"] | None = None
+    latents_BTVD: Float[Tensor, "B T2 V3 D"] | None = None
+    latent_mask_BT: Bool[Tensor, "B T2"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         return _move(self, device)

@@ -118,6 +118,7 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
     horizon, action, state = data["horizon"], data["action_dim_max"], data["state_dim_max"]
     size, lam_size = data["image_size"], data["lam_image_size"]
     count = (build(data["frames"]).count if data.get("frames") else 2) if lam_cameras else 0
+    latents = build(data["latents"]) if data.get("latents") else None
     meta: dict[str, Any] = {"device": "meta"}
     return Batch(
         observation=Observation(
@@ -133,6 +134,8 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
         frame_mask_BF=torch.ones(n, count, dtype=torch.bool, **meta),
         index_B=torch.zeros(n, dtype=torch.long, **meta),
         codes_BT=torch.zeros(n, build(data["codes"]).tokens, dtype=torch.long, **meta) if data.get("codes") else None,
+        latents_BTVD=torch.zeros(n, *latents.shape, **meta) if latents else None,
+        latent_mask_BT=torch.zeros(n, latents.steps, dtype=torch.bool, **meta) if latents else None,
     )
 
 

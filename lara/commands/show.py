@@ -24,7 +24,9 @@ def main(overrides: Sequence[str]) -> int:
     from lara.stages import stage_commands
 
     given = [o for o in overrides if not o.startswith("config=")]
-    stages = stage_commands(given)
+    # stages may work on the data of the whole, wherever that will lie
+    somewhere = [] if any(o.startswith("data.root=") for o in given) else ["data.root=DATA"]
+    stages = stage_commands([*given, *somewhere])
     for name, stage in stages.items():
         print(f"=== stage {name}: {stage.line}\n")
         if stage.command == "train":

@@ -18,7 +18,7 @@ from lara.data.card import DataCard
 from lara.data.chunks import ChunkNormalizer, fit, given_statistics, window
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
-from lara.data.labels import LatentActions, LatentCodes
+from lara.data.labels import LatentActions, LatentCodes, LatentSteps
 from lara.data.layout import UnifiedLayout, placements
 from lara.data.lerobot.read import open_dataset, validate
 from lara.data.lerobot.source import LeRobotSource
@@ -56,6 +56,7 @@ class EpisodeData:
     robot:           the card of a dataset that has none (a RobotCard or its dict).
     labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
+    latents:         labels beside the actions (`Batch.latents_BTVD`); they know no augmentation.
     layout:          where the robot's numbers stand in the padded vectors (see data.layout); None: in order, at the
                      front. With a layout, statistics are of the converted numbers.
     relative:        actions learned as distances from the state they start at (see data.relative), with statistics of
@@ -93,6 +94,7 @@ class EpisodeData:
         robot: RobotCard | Mapping[str, Any] | None = None,
         labels: LatentActions | None = None,
         codes: LatentCodes | None = None,
+        latents: LatentSteps | None = None,
         layout: UnifiedLayout | None = None,
         relative: RelativeActions | None = None,
     ) -> None:
@@ -109,7 +111,7 @@ class EpisodeData:
         self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
         self._given = statistics
         self._cache = (cache, None if cache_folder is None else Path(cache_folder), cache_workers)
-        self._labels, self._codes_of = labels, codes
+        self._labels, self._codes_of, self._latents_of = labels, codes, latents
         self.robot: RobotCard = body_of(self.source, robot=robot, labels=labels)
         self._action_dim = self.source.action_dim if labels is None else labels.dim()
         if relative is not None and (layout is not None or labels is not None):
@@ -132,6 +134,12 @@ class EpisodeData:
         if wrong or self.random_shift < 0 or self.slot < 0:
             raise ConfigError(
                 f"{wrong or ''} random_shift={self.random_shift}, slot={self.slot}: expected positive sizes"
+            )
+        if self.random_shift and self._latents_of is not None:
+            raise ConfigError(
+                f"data.random_shift={self.random_shift} moves the frames that the labels of data.latents were read "
+                "from, and the labels know nothing of it; set data.random_shift=0, or let the LAM read frames "
+                "(data.latents=null, data.frames, data.lam_cameras)"
             )
         for camera in (*self.cameras, *self.lam_cameras):
             if camera not in self.source.cameras:
@@ -164,6 +172,7 @@ class EpisodeData:
             actions, self._real_N = self._labels.read(self.source)
             numbers = replace(numbers, actions=actions)
         self._codes_NT = None if self._codes_of is None else self._codes_of.read(self.source)
+        self._latents = None if self._latents_of is None else self._latents_of.read(self.source)
         self._numbers = numbers
         self.training_samples = numbers.frames_of(self.training_episodes)
         self.validation_samples = numbers.frames_of(self.validation_episodes)
@@ -290,7 +299,17 @@ class EpisodeData:
             frame_mask_BF=torch.from_numpy(frame_mask),
             index_B=torch.from_numpy(index.copy()),
             codes_BT=None if self._codes_NT is None else torch.from_numpy(self._codes_NT[index]),
+            **self._labelled(index),
         )
+
+    def _labelled(self, index: np.ndarray) -> dict[str, torch.Tensor]:
+        """`Batch.latents_BTVD` and its mask, where asked for."""
+        if self._latents is None or self._latents_of is None:
+            return {}
+        z, real_N = self._latents
+        inside, real = window(self._numbers, index, self._latents_of.steps, real_N)
+        latents = np.where(real[..., None, None], z[inside], np.float32(0))
+        return {"latents_BTVD": torch.from_numpy(latents), "latent_mask_BT": torch.from_numpy(real)}
 
     def _pictures(
         self, index: np.ndarray, end: np.ndarray, shifts: np.ndarray | None, step: int

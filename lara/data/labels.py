@@ -1,4 +1,5 @@
-"""Label columns (see docs/systems/labels.md) as training data: latents as actions, codes as tokens to predict."""
+"""Label columns (see docs/systems/labels.md) as training data: latents as actions, as what is generated beside
+actions, codes as tokens to predict."""
 
 from __future__ import annotations
 
@@ -99,6 +100,51 @@ class LatentCodes:
             inside = when < ends
             out[inside, k] = index[when[inside]]
         return out.reshape(len(index), -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSteps:
+    """Labels as what a policy generates beside its actions (ALAM 004, Eq. 10): of every step t, t + 1, ... the latent
+    of the `gap` frames after it. What the frozen LAM would say of the same frames at every batch, asked once.
+
+    roots: one set of labels per camera, in the order of the policy's latent streams. steps: T, as many as there are
+    latents in a chunk. dim: numbers per latent, Q * D. gap: in frames; labels of another are refused.
+    """
+
+    roots: tuple[str, ...]
+    steps: int
+    dim: int
+    gap: int = 1
+    prefix: str = "latent"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roots", tuple(str(root) for root in self.roots))
+        if not self.roots or min(self.steps, self.dim, self.gap) < 1:
+            raise ConfigError(
+                f"latents need at least one root and positive steps, dim and gap; got {self.roots}, {self.steps}, "
+                f"{self.dim}, {self.gap}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(T, V, D) of one sample."""
+        return self.steps, len(self.roots), self.dim
+
+    def read(self, source: LeRobotSource) -> tuple[np.ndarray, np.ndarray]:
+        """(N, V, D) float32 and (N,) bool, where real, by frame number of `source`. Raises DataError for labels of
+        another dataset, ConfigError for labels of another gap or width."""
+        found = []
+        for root in map(Path, self.roots):
+            about = _about(root, self.prefix)
+            gap, dim = int(about["settings"]["gap"]), _width(root, self.prefix, "z")
+            if (gap, dim) != (self.gap, self.dim):
+                raise ConfigError(
+                    f"{root}: its latents are of pairs {gap} frames apart and {dim} numbers long, data.latents wants "
+                    f"{self.gap} and {self.dim}; label with label.gap={self.gap}, or set data.latents to what is there"
+                )
+            found.append(_read(root, self.prefix, source, ("z", "mask")))
+        z = np.stack([values.reshape(len(values), -1) for values, _ in found], axis=1)
+        return z.astype(np.float32), np.logical_and.reduce([mask for _, mask in found])
 
 
 def _about(root: Path, prefix: str) -> dict[str, Any]:

@@ -65,5 +65,11 @@ def pinned(batch: Batch) -> Batch:
         action_mask_BHA=batch.action_mask_BHA.pin_memory(),
         frame_mask_BF=batch.frame_mask_BF.pin_memory(),
         index_B=batch.index_B.pin_memory(),
-        codes_BT=None if batch.codes_BT is None else batch.codes_BT.pin_memory(),
+        codes_BT=_pinned(batch.codes_BT),
+        latents_BTVD=_pinned(batch.latents_BTVD),
+        latent_mask_BT=_pinned(batch.latent_mask_BT),
     )
+
+
+def _pinned(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.pin_memory()

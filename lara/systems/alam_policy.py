@@ -30,6 +30,20 @@ class AlamPolicy(CoGeneration):
     ) -> None:
         super().__init__(policy=policy, lam=lam, error=error)
 
+    def targets(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """As `latents` says, or from labels (`data.latents`), for which no LAM is needed."""
+        if batch.latents_BTVD is None or batch.latent_mask_BT is None:
+            return super().targets(batch)
+        names, horizon = self.policy.latents, self.policy.expert.horizon
+        steps, cameras = batch.latents_BTVD.shape[1:3]
+        if (steps, cameras) != (horizon, len(names)):
+            raise ConfigError(
+                f"a chunk of {horizon} actions has {horizon} latents of {len(names)} camera(s), labels give {steps} "
+                f"of {cameras}; set data.latents.steps and roots, and the views of policy.expert.layout"
+            )
+        z = {name: batch.latents_BTVD[:, :, k] for k, name in enumerate(names)}
+        return z, dict.fromkeys(names, batch.latent_mask_BT)
+
     def latents(self, lam: TransitionEncoder, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         frames, cameras = batch.frames_BFVCHW.shape[1:3]
         names, horizon = self.policy.latents, self.policy.expert.horizon

@@ -6,7 +6,7 @@ import torch
 
 from lara.data.card import DataCard
 from lara.data.episodes import EpisodeData
-from lara.data.labels import LatentActions, LatentCodes
+from lara.data.labels import LatentActions, LatentCodes, LatentSteps
 from lara.errors import ConfigError, DataError
 from lara.label.run import LabelSettings, label
 from tests.data.worlds import write
@@ -94,3 +94,32 @@ def test_labels_of_other_data_and_codes_that_are_not_there_are_refused(world, tm
         _data(world, codes=LatentCodes(root=world / "vq", queries=8)).prepare()
     with pytest.raises(ConfigError, match="action_dim_max"):
         _data(world, action_dim_max=8, labels=LatentActions(root=world / "vq"))
+
+
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_latents_of_every_step_stand_beside_the_actions(world, cameras):
+    roots = [world / "plain", world / "vq"][:cameras]
+    data = _data(world, latents=LatentSteps(roots=roots, steps=H, dim=16, gap=GAP))
+    index = np.arange(sum(LENGTHS))
+    batch = data.batch(index)
+    assert torch.equal(batch.actions_BHA, _data(world).batch(index).actions_BHA)
+    columns, ends = [_columns(root) for root in roots], np.repeat(np.cumsum(LENGTHS), LENGTHS)
+    for i in index:
+        for k in range(H):
+            real = i + k + GAP < ends[i]
+            assert batch.latent_mask_BT[i, k] == real
+            for v, column in enumerate(columns):
+                expected = np.asarray(column["latent.z"][i + k]).reshape(-1) if real else np.zeros(16)
+                np.testing.assert_array_equal(batch.latents_BTVD[i, k, v].numpy(), expected.astype(np.float32))
+    assert batch.head(3).latents_BTVD.shape == (3, H, cameras, 16)
+
+
+def test_latents_of_another_kind_or_under_moved_frames_are_refused(world):
+    with pytest.raises(ConfigError, match=r"label\.gap=1"):
+        _data(world, latents=LatentSteps(roots=[world / "plain"], steps=H, dim=16)).prepare()
+    with pytest.raises(ConfigError, match="16 numbers long"):
+        _data(world, latents=LatentSteps(roots=[world / "plain"], steps=H, dim=8, gap=GAP)).prepare()
+    with pytest.raises(ConfigError, match="random_shift=2"):
+        _data(world, random_shift=2, latents=LatentSteps(roots=[world / "plain"], steps=H, dim=16, gap=GAP))
+    with pytest.raises(ConfigError, match="at least one root"):
+        LatentSteps(roots=[], steps=H, dim=16)

@@ -226,6 +226,35 @@ def test_a_system_without_its_lam_acts_and_does_not_train():
         system.losses(batch, frozenset({"latent"}))
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_alam_learns_the_same_from_labels_as_from_frames(views):
+    """What the frozen LAM says of a clip may be written down beforehand: not one bit of the losses depends on it."""
+    system, batch = _alam(views=views), _clip(views=views)
+    mask = batch.frame_mask_BF.clone()
+    mask[:2, 3:] = False
+    batch = dataclasses.replace(batch, frame_mask_BF=mask)
+    z, real = system.latents(system.lam, batch)
+    labelled = dataclasses.replace(
+        batch,
+        frames_BFVCHW=batch.frames_BFVCHW[:, :0],
+        frame_mask_BF=mask[:, :0],
+        latents_BTVD=torch.stack(list(z.values()), dim=2),
+        latent_mask_BT=real["latent_1"],
+    )
+    open_gates(system)
+    online = _terms(system, batch)
+    system.lam = None
+    offline = _terms(system, labelled)
+    assert all(torch.equal(online[k], offline[k]) for k in online)
+    moved = dataclasses.replace(labelled, latents_BTVD=labelled.latents_BTVD + 1)
+    assert not torch.equal(_terms(system, moved)["latent_1"], online["latent_1"])
+    short = dataclasses.replace(
+        labelled, latents_BTVD=labelled.latents_BTVD[:, 1:], latent_mask_BT=labelled.latent_mask_BT[:, 1:]
+    )
+    with pytest.raises(ConfigError, match=f"{HORIZON} latents of {views} camera"):
+        _terms(system, short)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="4 tokens of 4 dims, the policy 3 of 4"):
         RotVLAPolicy(policy=tiny_unified(latent_chunk(latents=3), latent_dim=N), lam=_rotation())
