@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "a dataset read, verified and cached, before anything trains on it",
     "probe": "whether the latents of a LAM mean anything, with baselines -> one page",
     "lams": "several LAMs trained and probed on the same clips -> one side-by-side table with baselines",
+    "policies": "several systems, each from data to a policy, on the same goals -> one table of success and cost",
     "import": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
     "export": "a part of a run as a folder of its own: `lara export lam`, `lara export policy`",
     "label": "a LAM's latent actions for every frame of a dataset or folder of videos -> columns",

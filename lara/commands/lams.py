@@ -20,11 +20,11 @@ CONFIG = "lams"
 
 def main(overrides: Sequence[str]) -> int:
     from lara.config import compose, resolved
+    from lara.demo.chains import run_chains
     from lara.demo.steps import Runner, Step
     from lara.lams.gather import gather
     from lara.lams.plan import plan
     from lara.lams.report import markdown, write_report
-    from lara.lams.run import run
 
     config = resolved(compose(CONFIG, overrides))
     models = plan(config)
@@ -34,7 +34,7 @@ def main(overrides: Sequence[str]) -> int:
     print(
         f"{len(models)} models, {sum(m.steps for m in models)} steps of training in all, two commands each", flush=True
     )
-    run(models, runner, workers=config["workers"])
+    run_chains([m.chain for m in models], runner, workers=config["workers"], title="lams")
     family = gather(models, runner.done, config, command=Step(name="lams", arguments=("lams", *overrides)).command)
     write_report(output, family, models, runner.done)
     print(markdown(family))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lara.config import choices, compose, resolved
+from lara.demo.chains import Chain
 from lara.demo.steps import Step
 from lara.errors import ConfigError, nearest
 
@@ -26,6 +27,10 @@ class Model:
     probes: Path
     train: Step
     probe: Step
+
+    @property
+    def chain(self) -> Chain:
+        return Chain(steps=(self.train, self.probe), logs={self.run / "metrics.jsonl": self.steps})
 
 
 def plan(config: dict[str, Any]) -> tuple[Model, ...]:

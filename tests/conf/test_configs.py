@@ -23,6 +23,7 @@ OPEN = {
     "demo": [],
     "probe": ["checkpoint=x", "output=x"],
     "lams": ["root=x"],
+    "policies": ["root=x"],
     "label": ["checkpoint=x", "dataset=x"],
 }
 # values that one choice leaves open

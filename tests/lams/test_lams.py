@@ -7,12 +7,12 @@ import json
 import pytest
 
 from lara.config import choices, compose, resolved
+from lara.demo.chains import Progress, run_chains
 from lara.demo.steps import Runner, Step
 from lara.errors import ConfigError, DataError, LaraError
 from lara.lams.gather import gather
 from lara.lams.plan import expand, plan
 from lara.lams.report import markdown, shown, write_report
-from lara.lams.run import Progress, run
 
 TWO = ["lam_lara_tiny", "lam_alam_tiny"]
 
@@ -84,7 +84,7 @@ def record(checkpoint, offset=0.0):
 def _family(tmp_path, config, runner=None):
     models = plan(config)
     runner = runner or Recorded(tmp_path)
-    run(models, runner, workers=config["workers"])
+    run_chains([m.chain for m in models], runner, workers=config["workers"], title="lams")
     return gather(models, runner.done, config, command="lara lams root=x"), models, runner
 
 
@@ -150,10 +150,10 @@ def test_a_failure_starts_nothing_more_and_goes_on_where_it_was(tmp_path):
     models = plan(config)
     broken = Recorded(tmp_path, fail=(models[0].probe.name,))
     with pytest.raises(LaraError, match="the last words"):
-        run(models, broken, workers=1)
+        run_chains([m.chain for m in models], broken, workers=1, title="lams")
     assert broken.ran == [models[0].train.name, models[0].probe.name]
     again = Recorded(tmp_path)
-    run(models, again, workers=1)
+    run_chains([m.chain for m in models], again, workers=1, title="lams")
     assert again.ran == [models[0].probe.name, models[1].train.name, models[1].probe.name]
 
 
@@ -163,7 +163,7 @@ def test_the_estimate_counts_the_steps_of_this_session(tmp_path):
     one = models[0].run
     one.mkdir()
     (one / "metrics.jsonl").write_text('{"step": 40}\n')
-    progress = Progress(models, runner)
+    progress = Progress([m.chain for m in models], runner, title="lams")
     assert "40 of 200 steps, no estimate yet" in progress.line()
     (one / "metrics.jsonl").write_text('{"step": 40}\n{"step": 60}\n{"ste')
     # 20 steps in 60 s, 140 to go
@@ -209,7 +209,7 @@ def test_tables_hold_every_models_numbers_and_their_baselines(tmp_path):
 def test_seeds_are_cells_with_a_spread(tmp_path):
     config = _config(tmp_path, seeds=[0, 1], lams=["lam_lara_tiny"])
     models, runner = plan(config), Recorded(tmp_path)
-    run(models, runner, workers=1)
+    run_chains([m.chain for m in models], runner, workers=1, title="lams")
     (models[1].probes / "probes.json").write_text(json.dumps(record("other", offset=2.0)))
     family = gather(models, runner.done, config, command="")
     row = dict(next(t for t in family.tables if t.key == "psnr").rows)["lam_lara_tiny: direct"]
@@ -223,7 +223,7 @@ def test_seeds_are_cells_with_a_spread(tmp_path):
 def test_models_that_saw_other_clips_are_not_put_side_by_side(tmp_path, what):
     config = _config(tmp_path)
     models, runner = plan(config), Recorded(tmp_path)
-    run(models, runner, workers=1)
+    run_chains([m.chain for m in models], runner, workers=1, title="lams")
     other = copy.deepcopy(record("y"))
     if what == "episodes":
         other["clips_of"]["episodes"] = [1, 2, 4]

@@ -1,0 +1,95 @@
+"""`lara policies` from a dataset to its three files on the toy benchmark; a second call repeats nothing."""
+
+import json
+
+import pytest
+
+from lara.cli import main
+from lara.demo.steps import Runner
+from lara.evaluation.compare import compare
+
+SMALL = [
+    *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam_cameras=[top]"),
+    "runtime={batch_size: 4, log_every: 2, save_every: 2, validate_every: null, validation_limit: 0}",
+]
+# the last with an override of its own, to see what it is called
+POLICIES = ["demo_dit_only", "lara_tiny", "alam_tiny stages.lam.runtime.log_every=1"]
+
+
+def _in_this_process(runner, step, log, show):
+    """The same command without a second interpreter, which takes most of the time at this size."""
+    log.touch()
+    return main(list(step.arguments))
+
+
+def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, capsys):
+    data = ["collect", "benchmark=toy", "tasks=[reach-red]", "episodes=3", f"output={tmp_path}/data", "processes=1"]
+    assert main(data) == 0
+    monkeypatch.setattr(Runner, "_execute", _in_this_process)
+    alam = POLICIES[2]
+    given = [
+        *("policies", f"root={tmp_path}/data", f"output={tmp_path}/out"),
+        "policies=[" + ",".join(f"'{p}'" for p in POLICIES) + "]",
+        "overrides=[" + ",".join(f"'{o}'" for o in SMALL) + "]",
+        "interventions={alam_tiny: [freeze]}",
+        "evaluation=['benchmark=toy','protocol=toy']",
+        *("tasks=[reach-red]", "episodes=2", "processes=1", "chunks=3"),
+    ]
+    assert main(given) == 0
+    assert "policies.html" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "policies.json").read_text())
+    assert [p["policy"] for p in record["policies"]] == POLICIES
+    folders = ["demo_dit_only", "lara_tiny", "alam_tiny_stages_lam_runtime_log_every_1"]
+    evals = [tmp_path / "out" / f"eval_{name}_seed0" for name in folders]
+    for row, folder in zip(record["policies"], evals, strict=True):
+        episodes = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+        assert row["success"]["successes"] == sum(e["success"] for e in episodes)
+        assert row["success"]["n"] == len(episodes) == 2
+        assert row["training"]["flops"] > 0 < row["training"]["seconds"]
+        assert 0 < row["acting"]["low"] <= row["acting"]["median"] <= row["acting"]["high"]
+    alone, joint, latents = record["policies"]
+    assert alone["against"] is None
+    assert joint["against"]["difference"] == compare(evals[1], evals[0])["difference"]
+    assert alone["training"]["stages"] == {"demo_dit_only": 2}
+    assert latents["training"]["stages"] == {"lam": 2, "transfer": 2}
+    assert latents["training"]["samples"] == 2 * alone["training"]["samples"] == 16
+    # the LAM's own stage comes before, and the LAM is not there when the policy acts
+    assert joint["training"]["flops"] > alone["training"]["flops"]
+    assert joint["acting"]["parameters"] == alone["acting"]["parameters"] < latents["acting"]["parameters"]
+    (spoiled,) = record["interventions"]
+    assert spoiled["latents"] == "freeze"
+    assert spoiled["against"]["pairs"] == 2
+    text = (tmp_path / "out" / "policies.md").read_text()
+    assert all(text.count(f"| {p} |") == (3 if p == alam else 2) for p in POLICIES)
+    page = (tmp_path / "out" / "policies.html").read_text()
+    assert page.count("<section>") == 5
+    assert page.count("<video") >= 3
+    assert "<script" not in page
+
+    def never(runner, step, log, show):
+        raise AssertionError(f"{step.name} ran again")
+
+    monkeypatch.setattr(Runner, "_execute", never)
+    monkeypatch.setattr("lara.policies.latency._measure", never)
+    assert main(given) == 0
+    assert (tmp_path / "out" / "policies.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["policies=[demo_dit_onli]"], "'demo_dit_only'"),
+        (["policies=[demo_dit_only,demo_lam]", "interventions=null"], "without a policy"),
+        (["policies=[demo_dit_only,demo_dit_only]", "interventions=null"], "different experiments"),
+        (["policies=[lara_tiny]"], "'demo_dit_only' is not among"),
+        (["policies=[demo_dit_only]"], "interventions of 'alam_tiny'"),
+        (["seeds=[]"], "seeds"),
+        (["chunks=0"], "chunks is at least 1"),
+        (["overrides=['stage.stepz=1']"], r"stage\.steps"),
+        (["evaluation=['protocol.executes=1']"], r"protocol\.execute"),
+    ],
+)
+def test_mistakes_are_said_before_anything_trains(tmp_path, monkeypatch, capsys, given, said):
+    monkeypatch.setattr(Runner, "_execute", lambda *_: pytest.fail("a step ran"))
+    assert main(["policies", "root=x", f"output={tmp_path}/out", *given]) == 2
+    assert said.replace("\\", "") in capsys.readouterr().err
