@@ -170,5 +170,5 @@ def test_show_describes_every_stage(capsys, monkeypatch):
     monkeypatch.setattr("lara.commands.show.describe", lambda config: " ".join(config["stage"]["weights"]))
     assert main(["show", "experiment=alam_tiny", "config=false"]) == 0
     out = capsys.readouterr().out
-    assert out.count("=== stage ") == 2
+    assert out.count("=== stage ") == 3  # the labels in between, too
     assert "latent_1" in out
