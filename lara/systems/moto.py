@@ -49,7 +49,7 @@ class Moto(nn.Module):
             codes_BT = batch.codes_BT
             if codes_BT is None:
                 raise ConfigError(
-                    "the term 'tokens' needs codes in the data; set data.codes (see experiment=moto_tiny)"
+                    "the term 'tokens' needs codes in the data; set data.codes (see experiment=moto_tiny_tokens)"
                 )
             real_BT = codes_BT >= 0
             logits_BTK, _ = self.policy.head(vl, codes_BT)
