@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from lara.data.robot import RobotCard
+from lara.data.rotations import WIDTH as ROTATION_WIDTH
 from lara.errors import ConfigError, nearest
-
-_ROTATION_WIDTH = {"none": 0, "euler_xyz": 3, "axis_angle": 3, "quaternion_xyzw": 4, "rot6d": 6}
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class RelativeActions:
             if state not in seen:
                 raise ConfigError(f"data.relative.state.{action}: no state '{state}'. {nearest(state, seen)}")
         # the card does not say which numbers turn, but it says how many do
-        absolute = _ROTATION_WIDTH[spec.rotation] + (spec.gripper != "none")
+        absolute = ROTATION_WIDTH.get(spec.rotation, 0) + (spec.gripper != "none")
         if spec.dim - len(self.state) < absolute:
             raise ConfigError(
                 f"'{robot.name}' has {spec.dim} actions, of which at least {absolute} turn or grip (rotation="

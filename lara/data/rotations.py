@@ -5,14 +5,46 @@ quaternion:  (..., 4) as x, y, z, w; unit length; w >= 0 on the way out, since q
 euler_xyz:   (..., 3) roll, pitch, yaw in radians about the fixed axes x, then y, then z, so that
              R = Rz(yaw) Ry(pitch) Rx(roll); roll, yaw in [-pi, pi], pitch in [-pi/2, pi/2]. At pitch = +-pi/2 only
              roll and yaw together are determined; roll is then 0.
+axis_angle:  (..., 3) the axis times the angle in radians; the angle is in [0, pi] on the way out, any on the way in. At
+             a half turn both directions of the axis are one orientation.
 rot6d:       (..., 6) the first two columns of the matrix, one after the other (Zhou et al. 2019).
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from lara.errors import DataError
+
+Form = Literal["euler_xyz", "axis_angle", "quaternion_xyzw", "rot6d", "matrix"]
+WIDTH: dict[str, int] = {"euler_xyz": 3, "axis_angle": 3, "quaternion_xyzw": 4, "rot6d": 6, "matrix": 9}
+
+
+def to_matrix(numbers: np.ndarray, form: Form) -> np.ndarray:
+    """(..., WIDTH[form]) -> (..., 3, 3); a "matrix" is its 9 numbers row by row, and the nearest rotation to them by
+    Gram-Schmidt is returned. Raises DataError for numbers that are no orientation."""
+    if form == "matrix":
+        return _of_nine(numbers)
+    return {
+        "euler_xyz": euler_to_matrix,
+        "axis_angle": axis_angle_to_matrix,
+        "quaternion_xyzw": quaternion_to_matrix,
+        "rot6d": rot6d_to_matrix,
+    }[form](numbers)
+
+
+def from_matrix(matrix: np.ndarray, form: Form) -> np.ndarray:
+    """Inverse of `to_matrix` up to the choices that this module's first lines name: (..., 3, 3) -> (..., width)."""
+    if form == "matrix":
+        return np.asarray(matrix, np.float64).reshape(*np.shape(matrix)[:-2], 9)
+    return {
+        "euler_xyz": matrix_to_euler,
+        "axis_angle": matrix_to_axis_angle,
+        "quaternion_xyzw": matrix_to_quaternion,
+        "rot6d": matrix_to_rot6d,
+    }[form](matrix)
 
 
 def quaternion_to_matrix(quaternion: np.ndarray) -> np.ndarray:
@@ -68,6 +100,22 @@ def matrix_to_euler(matrix: np.ndarray) -> np.ndarray:
     return np.stack([roll, pitch, yaw], axis=-1)
 
 
+def axis_angle_to_matrix(axis_angle: np.ndarray) -> np.ndarray:
+    """Any angle is accepted, also beyond a half turn."""
+    vector = _finite(axis_angle, "axis-angle", 3)
+    half = np.linalg.norm(vector, axis=-1, keepdims=True) / 2
+    # sinc has the limit at no turn in it: sin(half) / angle = sinc(half / pi) / 2
+    return quaternion_to_matrix(np.concatenate([vector * np.sinc(half / np.pi) / 2, np.cos(half)], axis=-1))
+
+
+def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of `axis_angle_to_matrix` for angles below pi; accurate at every angle, none and half turns included."""
+    quaternion = matrix_to_quaternion(matrix)
+    vector, w = quaternion[..., :3], quaternion[..., 3:]
+    sine = np.linalg.norm(vector, axis=-1, keepdims=True)
+    return vector * np.where(sine < 1e-12, 2.0, 2 * np.arctan2(sine, w) / np.maximum(sine, 1e-12))
+
+
 def rot6d_to_matrix(rot6d: np.ndarray) -> np.ndarray:
     """Gram-Schmidt on the two columns. Raises DataError if they are zero, parallel or not finite."""
     six = _finite(rot6d, "rot6d", 6)
@@ -80,6 +128,18 @@ def rot6d_to_matrix(rot6d: np.ndarray) -> np.ndarray:
 def matrix_to_rot6d(matrix: np.ndarray) -> np.ndarray:
     m = np.asarray(matrix, np.float64)
     return np.concatenate([m[..., :, 0], m[..., :, 1]], axis=-1)
+
+
+def _of_nine(numbers: np.ndarray) -> np.ndarray:
+    nine = _finite(numbers, "matrix", 9)
+    m = nine.reshape(*nine.shape[:-1], 3, 3)
+    off = np.abs(m @ np.swapaxes(m, -1, -2) - np.eye(3)).max(initial=0.0)
+    if off > 1e-2 or not (np.linalg.det(m) > 0).all():
+        raise DataError(
+            f"a rotation matrix has orthonormal rows and determinant 1, got rows off by {off:.3g} and determinants "
+            f"from {np.linalg.det(m).min():.3g}; its 9 numbers are read row by row"
+        )
+    return rot6d_to_matrix(matrix_to_rot6d(m))
 
 
 def _finite(x: np.ndarray, name: str, size: int) -> np.ndarray:
