@@ -30,12 +30,12 @@ def body_of(
     return found
 
 
-def require_width(source: LeRobotSource, name: str, *, real: int, place: Placement, most: int) -> None:
-    """name: "action" or "state". real: numbers in the files. most: padded width. Raises ConfigError where
-    they do not fit."""
-    if real != place.inputs or place.width > most:
+def require_width(source: LeRobotSource, name: str, *, real: int, card: int, place: Placement, most: int) -> None:
+    """name: "action" or "state". real: numbers in the files. card: numbers that the robot card names. most: padded
+    width. Raises ConfigError where they do not fit."""
+    if real != card or place.width > most:
         raise ConfigError(
-            f"{source.root}: {name}s have {real} dimensions, the robot card {place.inputs}, their places reach to "
+            f"{source.root}: {name}s have {real} dimensions, the robot card {card}, their places reach to "
             f"{place.width}, {name}_dim_max is {most}; the first two must agree and the last be at least as large as "
             "the places"
         )

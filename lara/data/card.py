@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lara.data.chunks import ChunkNormalizer
+from lara.data.eef_pose import AbsolutePose
 from lara.data.images import Fit
-from lara.data.layout import Placement, UnifiedLayout, placements
+from lara.data.layout import Layout, Placement, UnifiedLayout, placements
 from lara.data.normalize import Mode, Normalizer, Statistics
 from lara.data.relative import RelativeActions
 from lara.data.robot import RobotCard
@@ -32,8 +33,8 @@ class DataCard:
     action_dim_max, state_dim_max: padded widths.
     embodiment, slot:    name, and the number used as `Observation.embodiment_B`.
     instructions:        every task string of the dataset, sorted.
-    layout:              where the robot's numbers stand in the padded vectors (None: in order, at the front).
-        The statistics are those of the numbers in the layout's units.
+    layout:              where the robot's numbers stand in the padded vectors (None: in order, at the front), or how
+        its actions are poses. The statistics are those of the numbers in the layout's units.
     relative:            actions learned as distances from the state they start at (None: all absolute). The action
         statistics are then of H * A numbers, steps outermost.
     """
@@ -55,7 +56,7 @@ class DataCard:
     embodiment: str
     slot: int
     instructions: tuple[str, ...]
-    layout: UnifiedLayout | None = None
+    layout: Layout | None = None
     relative: RelativeActions | None = None
 
     def __post_init__(self) -> None:
@@ -101,10 +102,14 @@ class DataCard:
     def robot_actions(self, padded: np.ndarray, states: np.ndarray) -> np.ndarray:
         """(..., h, A_max) normalised chunks -> (..., h, A) float32 in robot units.
 
-        states: (..., S) in robot units, at the first step of each chunk; only relative actions depend on it.
+        states: (..., S) in robot units, at the first step of each chunk; only relative actions, and poses of a robot
+        with delta control, depend on it.
         """
         place = self.placements()[0]
-        return place.invert(self.chunk_normalizer().unnormalize(place.gather(padded), states)).astype(np.float32)
+        numbers = place.invert(self.chunk_normalizer().unnormalize(place.gather(padded), states))
+        if isinstance(self.layout, AbsolutePose):
+            numbers = self.layout.bind(self.robot).robot_actions(numbers, states)
+        return numbers.astype(np.float32)
 
     def padded_states(self, states: np.ndarray) -> np.ndarray:
         """(..., S) robot units -> (..., S_max) normalised, as in training."""
@@ -117,6 +122,8 @@ class DataCard:
         data["robot"] = self.robot.to_dict()
         data["statistics"] = {key: value.to_dict() for key, value in sorted(self.statistics.items())}
         data["layout"] = None if self.layout is None else self.layout.to_dict()
+        if isinstance(self.layout, AbsolutePose):
+            data["layout"]["kind"] = "pose"  # a unified layout has none, as in cards from before there were poses
         data["relative"] = None if self.relative is None else self.relative.to_dict()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
 
@@ -134,7 +141,7 @@ class DataCard:
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         plain["robot"] = RobotCard.from_dict(data["robot"])
         plain["statistics"] = {key: Statistics.from_dict(value) for key, value in data["statistics"].items()}
-        plain["layout"] = None if data["layout"] is None else UnifiedLayout(**data["layout"])
+        plain["layout"] = _layout(data["layout"])
         plain["relative"] = None if data["relative"] is None else RelativeActions(**data["relative"])
         return cls(**plain)
 
@@ -152,3 +159,12 @@ class DataCard:
         if not isinstance(data, dict):
             raise DataError(f"a data card is a JSON object, got {type(data).__name__}")
         return cls.from_dict(data)
+
+
+def _layout(data: dict[str, Any] | None) -> Layout | None:
+    if data is None:
+        return None
+    plain = {key: value for key, value in data.items() if key != "kind"}
+    if data.get("kind", "unified") not in ("unified", "pose"):
+        raise DataError(f"a data card's layout is of the kind unified or pose, got '{data['kind']}'")
+    return AbsolutePose(**plain) if data.get("kind") == "pose" else UnifiedLayout(**plain)

@@ -16,10 +16,11 @@ from lara.data.body import body_of, require_width
 from lara.data.cache import is_built, open_or_build
 from lara.data.card import DataCard
 from lara.data.chunks import ChunkNormalizer, fit, given_statistics, window
+from lara.data.eef_pose import AbsolutePose
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
 from lara.data.labels import LatentActions, LatentCodes, LatentSteps
-from lara.data.layout import UnifiedLayout, placements
+from lara.data.layout import Layout, placements
 from lara.data.lerobot.read import open_dataset, validate
 from lara.data.lerobot.source import LeRobotSource
 from lara.data.loader import batches
@@ -57,8 +58,8 @@ class EpisodeData:
     labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
     latents:         labels beside the actions (`Batch.latents_BTVD`); they know no augmentation.
-    layout:          where the robot's numbers stand in the padded vectors (see data.layout); None: in order, at the
-                     front. With a layout, statistics are of the converted numbers.
+    layout:          where the robot's numbers stand in the padded vectors (see data.layout), or how its actions are
+                     poses (see data.eef_pose); None: in order, at the front. Statistics are of the converted numbers.
     relative:        actions learned as distances from the state they start at (see data.relative), with statistics of
                      each step's own; None: all absolute. Neither with layout nor with labels.
 
@@ -95,7 +96,7 @@ class EpisodeData:
         labels: LatentActions | None = None,
         codes: LatentCodes | None = None,
         latents: LatentSteps | None = None,
-        layout: UnifiedLayout | None = None,
+        layout: Layout | None = None,
         relative: RelativeActions | None = None,
     ) -> None:
         self.source: LeRobotSource = open_dataset(root)
@@ -116,8 +117,8 @@ class EpisodeData:
         self._action_dim = self.source.action_dim if labels is None else labels.dim()
         if relative is not None and (layout is not None or labels is not None):
             raise ConfigError(
-                "data.relative takes positions off absolute targets; data.layout holds changes and data.labels "
-                "latents, from which none can be taken: set data.relative=null, or leave the other out"
+                "data.relative takes positions off absolute targets; data.layout holds changes or whole poses, and "
+                "data.labels latents, from which none can be taken: set data.relative=null, or leave the other out"
             )
         self.layout = layout
         self._place_action, self._place_state = placements(self.robot, layout)
@@ -145,8 +146,12 @@ class EpisodeData:
             if camera not in self.source.cameras:
                 raise ConfigError(f"{self.source.root}: no camera '{camera}'. {nearest(camera, self.source.cameras)}")
         action, state = self._place_action, self._place_state
-        require_width(self.source, "action", real=self._action_dim, place=action, most=self.action_dim_max)
-        require_width(self.source, "state", real=self.source.state_dim, place=state, most=self.state_dim_max)
+        dims = {"action": self.robot.action.dim, "state": len(self.robot.observation.state)}
+        for name, real, place, most in (
+            ("action", self._action_dim, action, self.action_dim_max),
+            ("state", self.source.state_dim, state, self.state_dim_max),
+        ):
+            require_width(self.source, name, real=real, card=dims[name], place=place, most=most)
 
     def prepare(self) -> None:
         """Validate the dataset, read its numbers, split, compute statistics, build or open the frame caches.
@@ -177,6 +182,10 @@ class EpisodeData:
         self.training_samples = numbers.frames_of(self.training_episodes)
         self.validation_samples = numbers.frames_of(self.validation_episodes)
         # converted after the split, which knows an episode by its own numbers
+        if isinstance(self.layout, AbsolutePose):
+            pose = self.layout.bind(self.robot)
+            actions, self._real_N = pose.targets(numbers.actions, numbers.states, last=numbers.ends - 1)
+            numbers = replace(numbers, actions=actions)
         actions, states = self._place_action.convert(numbers.actions), self._place_state.convert(numbers.states)
         self._numbers = numbers = replace(numbers, actions=actions, states=states)
         self.statistics = self._statistics(numbers)

@@ -1,8 +1,9 @@
 """Where a robot's numbers stand in the unified action and state vectors (LatBot, 002 section 6.1), and the way back.
 
 `data.layout` is null, and numbers keep their order and are padded behind; or a `UnifiedLayout`, and they are converted
-to the unified units, and stand at the places that `data.unified_actions` names. Either way the masks of a batch say
-which places are real, and the data card knows the way back.
+to the unified units, and stand at the places that `data.unified_actions` names; or a `data.eef_pose.AbsolutePose`,
+whose poses stand where actions would, in order. In any case the masks of a batch say which places are real, and the
+data card knows the way back.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lara.data.eef_pose import AbsolutePose
 from lara.data.robot import RobotCard
 from lara.data.unified_actions import ACTION_NAMES, STATE_NAMES
 from lara.errors import ConfigError, nearest
@@ -113,8 +115,14 @@ class UnifiedLayout:
         return {**asdict(self), "gripper_state": list(self.gripper_state)}
 
 
-def placements(robot: RobotCard, layout: UnifiedLayout | None) -> tuple[Placement, Placement]:
-    """Where the robot's actions and states stand. Raises ConfigError for a robot that the layout cannot hold."""
+Layout = UnifiedLayout | AbsolutePose
+
+
+def placements(robot: RobotCard, layout: Layout | None) -> tuple[Placement, Placement]:
+    """Where the robot's actions (an AbsolutePose's poses) and states stand. Raises ConfigError for a robot that the
+    layout cannot hold."""
+    if isinstance(layout, AbsolutePose):
+        return Placement.in_order(layout.bind(robot).count), Placement.in_order(len(robot.observation.state))
     if layout is None:
         return Placement.in_order(robot.action.dim), Placement.in_order(len(robot.observation.state))
     spec = robot.action

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lara.data.card import DataCard
+from lara.data.eef_pose import AbsolutePose
 from lara.data.normalize import Normalizer, Statistics
 from lara.errors import ConfigError
 
@@ -29,7 +30,12 @@ def equivalent(statistics: Statistics, normalizer: Normalizer) -> dict[str, np.n
 
 
 def both(card: DataCard) -> dict[str, dict[str, Any]]:
-    """{"state": ..., "action": ...} of `equivalent`. Raises ConfigError for relative actions."""
+    """{"state": ..., "action": ...} of `equivalent`. Raises ConfigError for relative actions and poses."""
+    if isinstance(card.layout, AbsolutePose):
+        raise ConfigError(
+            "this format has no way back from poses to the robot's actions; export to=native, or train with "
+            "data.layout=null"
+        )
     if card.relative is not None:
         raise ConfigError(
             "relative actions are normalised step by step around the state, which this format's one row of statistics "
