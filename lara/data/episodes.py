@@ -16,6 +16,7 @@ from lara.data.body import body_of, require_width
 from lara.data.cache import is_built, open_or_build
 from lara.data.card import DataCard
 from lara.data.chunks import ChunkNormalizer, fit, given_statistics, window
+from lara.data.color_jitter import ColorJitter
 from lara.data.eef_pose import AbsolutePose
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
@@ -54,6 +55,7 @@ class EpisodeData:
     cache:           read frames from a `FrameCache` (built by `prepare` in cache_folder with cache_workers processes);
                      False decodes video for every batch.
     random_shift:    pixels at image_size; 0 switches the augmentation off. Training batches only.
+    color_jitter:    of the policy's images in training batches (see data.color_jitter); None: off.
     robot:           the card of a dataset that has none (a RobotCard or its dict).
     labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
@@ -92,6 +94,7 @@ class EpisodeData:
         cache_folder: Path | str | None = None,
         cache_workers: int = 2,
         random_shift: int = 0,
+        color_jitter: ColorJitter | None = None,
         robot: RobotCard | Mapping[str, Any] | None = None,
         labels: LatentActions | None = None,
         codes: LatentCodes | None = None,
@@ -107,7 +110,7 @@ class EpisodeData:
         self.image_fit: Fit = image_fit
         self.action_dim_max, self.state_dim_max = action_dim_max, state_dim_max
         self.embodiment, self.slot, self.seed = embodiment, slot, seed
-        self.random_shift = random_shift
+        self.random_shift, self.color_jitter = random_shift, color_jitter
         self._split = {"validation_fraction": validation_fraction, "max_episodes_per_task": max_episodes_per_task}
         self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
         self._given = statistics
@@ -259,7 +262,7 @@ class EpisodeData:
         shifts = None
         if self.random_shift:
             shifts = random_shifts(seed=self.seed, step=step, index=index, pixels=self.random_shift)
-        return self._batch(index, shifts, step=step)
+        return self._batch(index, shifts, self.color_jitter, step=step)
 
     def validation_batches(self, *, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """The same held-out samples in the same shuffled order at every call, at most `limit` batches, not augmented.
@@ -274,14 +277,16 @@ class EpisodeData:
         for number, begin in enumerate(range(0, n, batch_size)):
             if limit is not None and number >= limit:
                 return
-            yield self._batch(order[begin : begin + batch_size], None)
+            yield self._batch(order[begin : begin + batch_size])
 
     def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> Batch:
         """The samples at these frame numbers of the dataset (as in `Batch.index_B`), without augmentation."""
         self.prepare()
-        return self._batch(np.asarray(indices, np.int64), None)
+        return self._batch(np.asarray(indices, np.int64))
 
-    def _batch(self, index: np.ndarray, shifts: np.ndarray | None, *, step: int = 0) -> Batch:
+    def _batch(
+        self, index: np.ndarray, shifts: np.ndarray | None = None, jitter: ColorJitter | None = None, *, step: int = 0
+    ) -> Batch:
         numbers = self._numbers
         if index.ndim != 1 or (len(index) and not (index.min() >= 0 and index.max() < len(numbers.episode))):
             raise DataError(f"{self.source.root}: frames are numbered 0..{len(numbers.episode) - 1}, got {index}")
@@ -293,6 +298,9 @@ class EpisodeData:
         dims = self._place_action.dims(self.action_dim_max)
         state = self._place_state.spread(self._normalize_state.normalize(numbers.states[index]), self.state_dim_max)
         images, frames, frame_mask = self._pictures(index, end, shifts, step)
+        if jitter is not None and images.numel():  # on a copy: images may be a view of the frames
+            pixels = jitter(images.permute(0, 1, 3, 4, 2).numpy(), seed=self.seed, step=step, index=index)
+            images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 2)))
         observation = Observation(
             images_BVCHW=images,
             state_BS=torch.from_numpy(state),
