@@ -28,6 +28,7 @@ OPEN = {
 }
 # values that one choice leaves open
 OPEN_CHOICE = {
+    ("data", "eef_pose"): ["data.cameras=[x]", "data.embodiment=x"],
     ("lam", "latbot"): ["lam.former.path=x", "lam.decoder.stream.path=x"],
     ("policy", "groot_n17"): ["policy.backbone.processor.path=x"],
     ("policy", "latbot"): ["latent=scene_motion"],
