@@ -58,6 +58,24 @@ class Clip:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Between:
+    """a < b < c at t, t + j, t + gap, j uniform in {1, ..., gap - 1}: a triplet whose ends are the pair that a policy
+    is aligned with, for laws kept on in joint training (no paper's; gap = H)."""
+
+    gap: int
+    count: int = 3
+
+    def __post_init__(self) -> None:
+        if self.gap < 2:
+            raise ConfigError(f"a frame between two needs them at least 2 apart, got gap={self.gap}")
+
+    def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray:
+        word = random_words(seed=seed, step=step, index=index, stream=3)
+        between = 1 + (word % np.uint64(self.gap - 1)).astype(np.int64)
+        return np.stack([np.zeros_like(between), between, np.full_like(between, self.gap)], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Triplet:
     """a < b < c with the gaps b - a and c - b drawn uniformly from {low, ..., high}, apart from each other unless
     `equal` (ALAM 004, appendix: 1 to 16; RotVLA 001, Eq. 6: one fixed gap twice, low = high)."""

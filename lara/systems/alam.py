@@ -4,7 +4,8 @@
 
 The four pairs ab, bc, ac, ba are encoded independently; each is decoded through the quantiser (a bottleneck of training
 only), and the two laws act on the continuous latents before it. The laws ask nothing of R^D in particular: any
-`GroupSpace` will do. Stage 1 only so far: transfer to a policy is another system's business.
+`GroupSpace` will do. The transfer to a policy is systems.alam_policy; beside a policy in training, they are LARA's
+`objective`.
 """
 
 from __future__ import annotations
@@ -15,32 +16,30 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.latents.groups import GroupSpace
 from lara.losses.group import composition, relative, reversal
-from lara.systems.triplet import LamSystem, Triplet
-from lara.types import Batch, Losses
+from lara.systems.triplet import Triplet, TripletObjective, TripletSystem
+from lara.types import Losses
 
 PAIRS = ("ab", "bc", "ac", "ba")
 LAWS = ("lam.composition", "lam.reversal", "lam.composition_relative", "lam.reversal_relative")
 
 
-class Alam(LamSystem):
-    """lam: over a `GroupSpace`. Terms: lam.reconstruction, those of its space, lam.lpips if it has LPIPS, and the two
-    laws, each in the paper's form (lam.composition, lam.reversal) and divided by the mean square of z
+class AdditiveLaws(TripletObjective):
+    """For a LAM over a `GroupSpace`. Terms: lam.reconstruction, those of its space, lam.lpips if it has LPIPS, and the
+    two laws, each in the paper's form (lam.composition, lam.reversal) and divided by the mean square of z
     (lam.composition_relative, lam.reversal_relative, ours), which a shrinking z cannot win. A stage weighs one form and
     switches the other off by null; the ablations of Table 4 switch a law off in both."""
 
-    def __init__(self, *, lam: LatentActionModel) -> None:
+    def check(self, lam: LatentActionModel) -> None:
         if not isinstance(lam.space, GroupSpace):
             raise ConfigError(
                 f"the laws need a space with compose, inverse and identity; {type(lam.space).__name__} has none"
             )
-        super().__init__(lam)
 
-    def terms(self) -> tuple[str, ...]:
-        return (*(f"lam.{name}" for name in self.lam.terms()), *LAWS)
+    def terms(self, lam: LatentActionModel) -> tuple[str, ...]:
+        return (*(f"lam.{name}" for name in lam.terms()), *LAWS)
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        space, lam = self.lam.space, self.lam
-        triplet = Triplet.encode(lam, batch)
+    def losses(self, lam: LatentActionModel, triplet: Triplet, terms: frozenset[str]) -> Losses:
+        space = lam.space
         z = space.project(triplet.raw(lam, PAIRS))
         mask, whole = triplet.mask(PAIRS), triplet.mask(["abc"])
         z_ab, z_bc, z_ac, z_ba = z.chunk(4)
@@ -60,8 +59,15 @@ class Alam(LamSystem):
         metrics = {name: computed[name].detach() for name in LAWS}
         metrics |= {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
         metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
-        if not self.training:
+        if not lam.training:
             metrics[f"lam.{lam.measure}_other_latent"] = lam.quality_with_another_latent(
                 bottleneck.z, target, now, mask
             )
-        return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
+        return Losses({name: computed[name] for name in self.terms(lam) if name in terms}, metrics)
+
+
+class Alam(TripletSystem):
+    """ALAM's stage 1: a LAM under `AdditiveLaws`."""
+
+    def __init__(self, *, lam: LatentActionModel) -> None:
+        super().__init__(lam, AdditiveLaws())

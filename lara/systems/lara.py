@@ -30,13 +30,15 @@ from lara.losses.flow import velocity_mse
 from lara.policy.host import FlowPolicy
 from lara.policy.hosts.tuning import Tuning
 from lara.systems.alignment import Alignment
-from lara.systems.views import beside, fold_views
+from lara.systems.objective import LamObjective, Pairs
+from lara.systems.views import beside
 from lara.types import ActionChunk, Batch, Losses, Observation
 
 
 class Lara(nn.Module):
     """policy, lam: either may be None. align: factory of an `Alignment` (needs both), or None. tuning: what of the
-    policy may learn, and through adapters or not; None: everything that the policy itself leaves free."""
+    policy may learn, and through adapters or not; None: everything that the policy itself leaves free. objective: what
+    the LAM learns from which frames; None: `Pairs`. Those of ALAM and RotVLA keep their laws during joint training."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Lara(nn.Module):
         lam: LatentActionModel | None = None,
         align: Callable[..., Alignment] | None = None,
         tuning: Tuning | None = None,
+        objective: LamObjective | None = None,
     ) -> None:
         super().__init__()
         if policy is None and lam is None:
@@ -55,6 +58,11 @@ class Lara(nn.Module):
             tuning.apply(policy)
         self.policy: Any = policy
         self.lam = lam
+        self.objective: LamObjective = Pairs() if objective is None else objective
+        if lam is not None:
+            self.objective.check(lam)
+        elif objective is not None:
+            raise ConfigError("objective is of a LAM, and this system has none; set system.objective=null")
         self.align: Alignment | None = None
         if align is not None:
             if policy is None or lam is None:
@@ -74,7 +82,7 @@ class Lara(nn.Module):
     def terms(self) -> tuple[str, ...]:
         action = ("action",) if self.policy is not None else ()
         align = self.align.terms() if self.align is not None else ()
-        lam = tuple(f"lam.{name}" for name in self.lam.terms()) if self.lam is not None else ()
+        lam = self.objective.terms(self.lam) if self.lam is not None else ()
         return (*action, *align, *lam)
 
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
@@ -82,7 +90,7 @@ class Lara(nn.Module):
         computed: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
         aligning = self.align is not None and bool(terms & set(self.align.terms()))
-        lam_terms = frozenset(t.removeprefix("lam.") for t in terms if t.startswith("lam."))
+        lam_terms = frozenset(t for t in terms if t.startswith("lam."))
 
         flow = None
         if self.policy is not None and ("action" in terms or aligning):
@@ -92,19 +100,16 @@ class Lara(nn.Module):
 
         if self.lam is not None and (lam_terms or aligning):
             part = batch.head(self._lam_samples(len(batch)))
-            frames, mask = fold_views(part, 2, hint="data.frames to null or a lara.data.sampling.Pair")
-            real, views = mask.all(dim=1), batch.frames_BFVCHW.shape[2]
-            tokens = self.lam.encode_frames(frames)
-            latent = self.lam.latent(tokens)
-            if lam_terms:
-                lam = self.lam.losses(frames, tokens, latent, real, lam_terms)
-                computed |= {f"lam.{name}": value for name, value in lam.terms.items()}
-                metrics |= {f"lam.{name}": value for name, value in lam.metrics.items()}
+            read = self.objective.read(self.lam, part, lam_terms)
+            computed |= read.losses.terms
+            metrics |= read.losses.metrics
             if aligning and self.align is not None and flow is not None:
                 target = self.align.target
-                z = latent.z_BQD if target is None else target.latent(self.lam, frames, tokens)
+                z = read.z_BQD if target is None else target.latent(self.lam, read.frames_BFCHW, read.tokens_BFPE)
                 steps = batch.action_mask_BHA.any(dim=2)
-                align = self.align.losses(flow, beside(z, views), steps, real[: len(part)])
+                align = self.align.losses(
+                    flow, beside(z, batch.frames_BFVCHW.shape[2]), steps, read.real_B[: len(part)]
+                )
                 computed |= align.terms
                 metrics |= {f"align.{name}": value for name, value in align.metrics.items()}
 

@@ -15,30 +15,28 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.latents.rotation import RotationSpace
 from lara.losses.group import composition, relative
-from lara.systems.triplet import LamSystem, Triplet
-from lara.types import Batch, Losses
+from lara.systems.triplet import Triplet, TripletObjective, TripletSystem
+from lara.types import Losses
 
 STEPS = ("ab", "bc")
 
 
-class RotVLA(LamSystem):
-    """lam: over a `RotationSpace`. Terms: lam.reconstruction (the mean of the two single steps), lam.composed (the
+class RotationTriplets(TripletObjective):
+    """For a LAM over a `RotationSpace`. Terms: lam.reconstruction (the mean of the two single steps), lam.composed (the
     two-step prediction; null is the ablation without triplet), lam.kl if the space has a SoftVQ, lam.lpips if the LAM
     has LPIPS."""
 
-    def __init__(self, *, lam: LatentActionModel) -> None:
+    def check(self, lam: LatentActionModel) -> None:
         if not isinstance(lam.space, RotationSpace):
             raise ConfigError(
                 f"RotVLA's latents are rotations; got {type(lam.space).__name__}, set lam.space to RotationSpace"
             )
-        super().__init__(lam)
 
-    def terms(self) -> tuple[str, ...]:
-        return (*(f"lam.{name}" for name in self.lam.terms()), "lam.composed")
+    def terms(self, lam: LatentActionModel) -> tuple[str, ...]:
+        return (*(f"lam.{name}" for name in lam.terms()), "lam.composed")
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        lam, space = self.lam, self.lam.space
-        triplet = Triplet.encode(lam, batch)
+    def losses(self, lam: LatentActionModel, triplet: Triplet, terms: frozenset[str]) -> Losses:
+        space = lam.space
         mask, whole = triplet.mask(STEPS), triplet.mask(["abc"])
         extracted = space.extract(triplet.raw(lam, STEPS), mask)
         computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in extracted.terms.items()}
@@ -51,17 +49,24 @@ class RotVLA(LamSystem):
         metrics = {f"lam.{name}": value for name, value in extracted.metrics.items()}
         metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
 
-        if "lam.composed" in terms or not self.training:
+        if "lam.composed" in terms or not lam.training:
             z_ab, z_bc = extracted.z.chunk(2)
             z_aa = space.extract(triplet.raw(lam, ["aa"]), triplet.mask(["a"])).z
             gauge = space.gauge(z_aa, triplet.mask(["a"]))
             two_steps = lam.decode(triplet.sources(lam, "a"), gauge.compose(z_ab, z_bc))
             computed["lam.composed"] = lam.error(two_steps, triplet.targets(lam, "c"), whole)
             metrics["lam.composed_error"] = computed["lam.composed"].detach()
-            if not self.training:
+            if not lam.training:
                 z_ac = space.extract(triplet.raw(lam, ["ac"]), whole).z
                 error = composition(gauge, z_ab, z_bc, z_ac, whole)
                 metrics["lam.composition_relative"] = relative(error, z_ac, whole)
                 other = lam.quality_with_another_latent(extracted.z, target, now, mask)
                 metrics[f"lam.{lam.measure}_other_latent"] = other
-        return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
+        return Losses({name: computed[name] for name in self.terms(lam) if name in terms}, metrics)
+
+
+class RotVLA(TripletSystem):
+    """RotVLA's stage I: a LAM under `RotationTriplets`."""
+
+    def __init__(self, *, lam: LatentActionModel) -> None:
+        super().__init__(lam, RotationTriplets())

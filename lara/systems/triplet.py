@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
+from lara.systems.objective import LamRead
 from lara.systems.views import fold_views
 from lara.types import ActionChunk, Batch, Losses, Observation
 
@@ -29,6 +30,7 @@ class Triplet:
     frames_BFCHW: Tensor
     tokens_BFPE: Tensor
     mask_BF: Tensor
+    _raw: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def encode(cls, lam: LatentActionModel, batch: Batch) -> Triplet:
@@ -38,9 +40,15 @@ class Triplet:
         return cls(images, lam.encode_frames(images), mask)
 
     def raw(self, lam: LatentActionModel, pairs: Sequence[str]) -> Tensor:
-        """(n * B, Q, D): what the former reads from each pair, before the latent space."""
-        now = torch.cat([self.tokens_BFPE[:, PLACES[pair[0]]] for pair in pairs])
-        return lam.former(now, torch.cat([self.tokens_BFPE[:, PLACES[pair[1]]] for pair in pairs]))
+        """(n * B, Q, D): what the former reads from each pair, before the latent space. No pair is read twice."""
+        new = [pair for pair in pairs if pair not in self._raw]
+        if new:
+            now = torch.cat([self.tokens_BFPE[:, PLACES[pair[0]]] for pair in new])
+            read = lam.former(now, torch.cat([self.tokens_BFPE[:, PLACES[pair[1]]] for pair in new]))
+            self._raw.update(zip(new, read.chunk(len(new)), strict=True))
+            if new == list(pairs):  # the usual case, without joining again what was taken apart
+                return read
+        return torch.cat([self._raw[pair] for pair in pairs])
 
     def frames(self, places: str) -> Tensor:
         """(n * B, 3, h, w) uint8: the frames at these places, e.g. "ab" for those of a and then those of b."""
@@ -61,6 +69,33 @@ class Triplet:
     def mask(self, pairs: Sequence[str]) -> Tensor:
         """(n * B,): whether all frames of each pair (or of a word such as "abc") are real."""
         return torch.cat([torch.stack([self.mask_BF[:, PLACES[p]] for p in word]).all(dim=0) for word in pairs])
+
+
+class TripletObjective(ABC):
+    """A `LamObjective` on triplets. Beside a policy it is the latent from a to c that is aligned, so that c must be the
+    policy's future frame (data.sampling.Between)."""
+
+    @abstractmethod
+    def check(self, lam: Any) -> None:
+        """Raises ConfigError for a LAM that this objective cannot train."""
+
+    @abstractmethod
+    def terms(self, lam: Any) -> tuple[str, ...]: ...
+
+    @abstractmethod
+    def losses(self, lam: Any, triplet: Triplet, terms: frozenset[str]) -> Losses: ...
+
+    def read(self, lam: Any, batch: Batch, terms: frozenset[str]) -> LamRead:
+        triplet = Triplet.encode(lam, batch)
+        losses = self.losses(lam, triplet, terms) if terms else Losses({}, {})
+        ends = [PLACES["a"], PLACES["c"]]
+        return LamRead(
+            triplet.frames_BFCHW[:, ends],
+            triplet.tokens_BFPE[:, ends],
+            lam.space.project(triplet.raw(lam, ["ac"])),
+            triplet.mask(["ac"]),
+            losses,
+        )
 
 
 class LamSystem(nn.Module, ABC):
@@ -87,3 +122,18 @@ class LamSystem(nn.Module, ABC):
 
     def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
         raise ConfigError("a latent action model cannot act; train a policy on it")
+
+
+class TripletSystem(LamSystem):
+    """A latent action model alone, under an objective on triplets."""
+
+    def __init__(self, lam: Any, objective: TripletObjective) -> None:
+        objective.check(lam)
+        super().__init__(lam)
+        self.objective = objective
+
+    def terms(self) -> tuple[str, ...]:
+        return self.objective.terms(self.lam)
+
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        return self.objective.losses(self.lam, Triplet.encode(self.lam, batch), terms)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lara.data.sampling import Clip, Pair, Triplet
+from lara.data.sampling import Between, Clip, Pair, Triplet
 from lara.errors import ConfigError
 
 INDEX = np.arange(5000)
@@ -67,3 +67,15 @@ def test_a_clip_is_evenly_spaced_and_starts_now():
     for wrong in ({"count": 1}, {"count": 3, "gap": 0}):
         with pytest.raises(ConfigError, match="at least 2 frames"):
             Clip(**wrong)
+
+
+def test_a_frame_between_two_lies_anywhere_between_them():
+    offsets = Between(gap=5).offsets(INDEX, seed=0, step=0)
+    assert (offsets[:, 0] == 0).all()
+    assert (offsets[:, 2] == 5).all()
+    counts = np.bincount(offsets[:, 1], minlength=6)
+    assert counts[[0, 5]].tolist() == [0, 0]
+    assert (np.abs(counts[1:5] / 1250 - 1) < 0.1).all()
+    assert np.array_equal(offsets[7:9], Between(gap=5).offsets(INDEX[7:9], seed=0, step=0))
+    with pytest.raises(ConfigError, match="at least 2 apart"):
+        Between(gap=1)
