@@ -10,6 +10,7 @@ from lara.data.card import DataCard
 from lara.errors import ConfigError
 from lara.train.checkpoint import read_checkpoint
 from lara.train.loop import TrainResult, train
+from lara.train.needs import require_actions
 
 
 def launch(config: dict[str, Any]) -> TrainResult:
@@ -24,11 +25,12 @@ def launch(config: dict[str, Any]) -> TrainResult:
     data = build_data(config)
     data.prepare()
     torch.manual_seed(config["seed"])
-    system = build(config["system"])
+    system, stage = build(config["system"]), build(config["stage"])
+    require_actions(stage, system, dims=data.card().robot.action.dim, source=str(config["data"]["root"]))
     return train(
         system=system,
         data=data,
-        stage=build(config["stage"]),
+        stage=stage,
         optim=build(config["optim"]),
         runtime=build(config["runtime"]),
         trackers=[build(config["tracking"])],

@@ -22,4 +22,13 @@ def main(overrides: Sequence[str]) -> int:
     print(f"{root}: {len(data)} training samples of {card.robot.name}, {len(instructions)} instructions")
     for text in instructions:
         print(f"  {text}")
+    actions, state = card.robot.action.names, card.robot.observation.state
+    print(f"actions: {_listed(actions) or 'none: for stages that learn from frames and words (a LAM, RotVLA II)'}")
+    print(f"state: {_listed(state) or 'none'}")
     return 0
+
+
+def _listed(names: Sequence[str], most: int = 16) -> str:
+    """ "2 (x, y)"; a latent has too many numbers to name them all."""
+    more = ", ..." if len(names) > most else ""
+    return f"{len(names)} ({', '.join(names[:most])}{more})" if names else ""

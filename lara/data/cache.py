@@ -72,6 +72,11 @@ def _reopen(folder: Path, shape: tuple[int, ...], checksums: Mapping[str, int]) 
     return FrameCache(folder, np.memmap(folder / _FRAMES, np.uint8, mode="r", shape=shape), checksums)
 
 
+def folder_of(source: LeRobotSource, folder: Path | None) -> Path:
+    """Where caches live: the folder given, or `<dataset>/.lara-cache`."""
+    return source.root / ".lara-cache" if folder is None else Path(folder)
+
+
 def open_or_build(
     source: LeRobotSource, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None, workers: int = 0
 ) -> FrameCache:
@@ -80,7 +85,7 @@ def open_or_build(
     folder: where caches live, `<dataset>/.lara-cache` by default. Several processes may call this at once: one builds,
     the others wait. Raises DataError for frames that do not decode and for a finished cache that does not fit.
     """
-    folder = source.root / ".lara-cache" if folder is None else Path(folder)
+    folder = folder_of(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
     key = cache_key(source, camera, size, fit=fit, folder=folder)
     target = folder / f"{camera}-{size}-{key[:16]}"
@@ -95,7 +100,7 @@ def open_or_build(
 def is_built(source: LeRobotSource, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None) -> bool:
     """Whether `open_or_build` would only open. The key holds the sha256 of the camera's files: a finished cache says
     that every frame of exactly these files was decoded once, so they need not be looked at again."""
-    folder = source.root / ".lara-cache" if folder is None else Path(folder)
+    folder = folder_of(source, folder)
     if not folder.is_dir():
         return False
     key = cache_key(source, camera, size, fit=fit, folder=folder)
@@ -105,12 +110,25 @@ def is_built(source: LeRobotSource, camera: str, size: int, *, fit: Fit = "squar
 def cache_key(source: LeRobotSource, camera: str, size: int, *, fit: Fit, folder: Path) -> str:
     """sha256 over the camera's files, the episodes' places in them, the size and the resize method.
 
-    File hashes are remembered in `folder` by (size, modification time), so that only changed files are read again.
+    See `file_hashes` for `folder`.
     """
-    path = folder / _HASHES
-    known: dict[str, Any] = read_json(path) if path.exists() else {}
     total = hashlib.sha256(f"{_FORMAT} {RESIZE_VERSION} {fit} {size} {source.fps}".encode())
-    fresh = {}
+    for file, digest in file_hashes(source, camera, folder=folder).items():
+        total.update(f"{file.relative_to(source.root)} {digest}\n".encode())
+    for row in source.episodes:
+        where = row.begins[camera] if source.stored[camera] == "video" else row.first_row
+        total.update(f"{row.length} {where}\n".encode())
+    return total.hexdigest()
+
+
+def file_hashes(source: LeRobotSource, camera: str, *, folder: Path | None) -> dict[Path, str]:
+    """The sha256 of each of the camera's files, in order of first use.
+
+    Remembered in `folder` by (size, modification time), so that only changed files are read again; nowhere without one.
+    """
+    path = None if folder is None else folder / _HASHES
+    known: dict[str, Any] = read_json(path) if path is not None and path.exists() else {}
+    fresh, found = {}, {}
     for file in source.files(camera):
         if not file.is_file():
             raise DataError(f"{file}: expected a file with frames of '{camera}', found nothing")
@@ -120,13 +138,11 @@ def cache_key(source: LeRobotSource, camera: str, size: int, *, fit: Fit, folder
             with open(file, "rb") as stream:
                 entry = [status.st_size, status.st_mtime_ns, hashlib.file_digest(stream, "sha256").hexdigest()]
             fresh[f"{source.root.resolve()}/{name}"] = entry
-        total.update(f"{name} {entry[2]}\n".encode())
-    for row in source.episodes:
-        where = row.begins[camera] if source.stored[camera] == "video" else row.first_row
-        total.update(f"{row.length} {where}\n".encode())
-    if fresh:
+        found[file] = entry[2]
+    if fresh and path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**known, **fresh})
-    return total.hexdigest()
+    return found
 
 
 def _build(source: LeRobotSource, camera: str, size: int, fit: Fit, target: Path, key: str, workers: int) -> None:

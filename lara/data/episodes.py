@@ -1,4 +1,4 @@
-"""Training data of one robot: a LeRobotDataset in, batches out."""
+"""Training data of one robot, or of video alone: a LeRobotDataset or a folder of videos in, batches out."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import torch
 
 from lara.data.augment import random_shifts, shift
 from lara.data.body import body_of, require_width
-from lara.data.cache import is_built, open_or_build
+from lara.data.cache import folder_of, is_built, open_or_build
 from lara.data.card import DataCard
 from lara.data.chunks import ChunkNormalizer, fit, given_statistics, window
 from lara.data.color_jitter import ColorJitter
 from lara.data.eef_pose import AbsolutePose
+from lara.data.fingerprints import fingerprints
 from lara.data.frames import FrameReader
 from lara.data.images import Fit
 from lara.data.labels import LatentActions, LatentCodes, LatentSteps
 from lara.data.layout import Layout, placements
-from lara.data.lerobot.read import open_dataset, validate
+from lara.data.lerobot.read import validate
 from lara.data.lerobot.source import LeRobotSource
 from lara.data.loader import batches
 from lara.data.normalize import Mode, Normalizer, Statistics
@@ -32,6 +33,7 @@ from lara.data.relative import RelativeActions
 from lara.data.robot import RobotCard
 from lara.data.sampling import FrameSampling, Pair
 from lara.data.split import split_episodes
+from lara.data.videos import open_source
 from lara.errors import ConfigError, DataError, nearest
 from lara.types import Batch, Observation
 
@@ -42,7 +44,7 @@ class EpisodeData:
     A sample is named by its frame number in the whole dataset (`Batch.index_B`), so `batch(index)` shows any frame,
     training or held out. The constructor reads metadata only; `prepare` does the work and is called when needed.
 
-    root:            a LeRobotDataset v3.0.
+    root:            a LeRobotDataset v3.0, or a folder of videos (see data.videos): no action is real, A = S = 0.
     horizon:         H; actions are a_t ... a_{t+H-1}, zero and masked beyond the episode's end.
     frame_gap:       the latent action model's future frame is t + frame_gap; H when not given.
     frames:          which frames it sees together, instead of that pair (see data.sampling).
@@ -102,7 +104,7 @@ class EpisodeData:
         layout: Layout | None = None,
         relative: RelativeActions | None = None,
     ) -> None:
-        self.source: LeRobotSource = open_dataset(root)
+        self.source: LeRobotSource = open_source(root)
         self.horizon, self.frame_gap = horizon, horizon if frame_gap is None else frame_gap
         self.cameras, self.lam_cameras = tuple(cameras), tuple(lam_cameras)
         self.image_size = image_size
@@ -171,7 +173,7 @@ class EpisodeData:
         count = len(self.source)
         self.training_episodes, self.validation_episodes = split_episodes(
             [self.source.tasks[numbers.task[numbers.begins[k]]] for k in range(count)],
-            [numbers.fingerprint(k) for k in range(count)],
+            fingerprints(self.source, numbers, folder=folder_of(self.source, folder) if cached else None),
             seed=self.seed,
             **self._split,  # type: ignore[arg-type]
         )

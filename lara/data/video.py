@@ -60,6 +60,11 @@ class PyAVReader:
         """See `VideoReader.count`."""
         return len(self._file(path).pts)
 
+    def times(self, path: Path) -> np.ndarray:
+        """(N,) seconds, ascending: when each frame is shown, found without decoding. Raises DataError."""
+        file = self._file(path)
+        return file.pts * file.tick
+
     def frames(self, path: Path, times: np.ndarray, *, tolerance: float) -> np.ndarray:
         """See `VideoReader.frames`."""
         file = self._file(path)

@@ -1,13 +1,16 @@
-"""A plain folder of videos as a dataset: no actions, no state, one episode per file."""
+"""A plain folder of videos as a dataset: no actions, no state, one episode per file; and opening either kind."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lara.data.atomic import read_json
 from lara.data.lerobot import layout
-from lara.data.lerobot.source import EpisodeRow, LeRobotSource
+from lara.data.lerobot.read import open_dataset
+from lara.data.lerobot.source import EpisodeArrays, EpisodeRow, LeRobotSource
 from lara.data.video import PyAVReader
 from lara.data.video_write import require_av
 from lara.errors import DataError
@@ -16,12 +19,46 @@ CAMERA = "video"
 INSTRUCTIONS = "instructions.json"
 
 
-def open_videos(folder: Path | str) -> LeRobotSource:
+class VideoFolder(LeRobotSource):
+    """Made by `open_videos`. It has no tables: `EpisodeRow.data` is the video, and the counters follow from the row."""
+
+    def arrays(self, episode: int) -> EpisodeArrays:
+        """T rows: S = A = 0, and the bookkeeping that a table would hold."""
+        row = self._row(episode)
+        frame = np.arange(row.length)
+        return EpisodeArrays(
+            state=np.zeros((row.length, 0), np.float32),
+            actions=np.zeros((row.length, 0), np.float32),
+            timestamp=(frame / self.fps).astype(np.float32),
+            frame_index=frame,
+            episode_index=np.full(row.length, row.index),
+            index=row.start + frame,
+            task_index=np.full(row.length, self.tasks.index(row.tasks[0])),
+        )
+
+    def tables(self) -> dict[Path, int]:
+        """None."""
+        return {}
+
+    def first_time(self, path: Path) -> float:
+        """A file need not begin at 0 s; its episode begins with it."""
+        return next(row.begins[CAMERA] for row in self.episodes if row.data == path)
+
+
+def open_source(root: Path | str) -> LeRobotSource:
+    """A LeRobotDataset v3.0, or else a folder of videos. Raises DataError when it is neither.
+
+    One with a meta/ and no info.json is a damaged dataset, not a folder of videos.
+    """
+    return open_dataset(root) if (Path(root) / layout.INFO).parent.is_dir() else open_videos(root)
+
+
+def open_videos(folder: Path | str) -> VideoFolder:
     """Every *.mp4 below `folder`, in the order of their relative paths, as the episodes of one camera named "video".
 
-    All must share frame rate and size, because a gap of so many frames and a frame's shape must mean one thing in a
-    dataset. instructions.json in the folder may give {relative path: instruction}, then for every file; without it all
-    instructions are empty. Raises DataError naming the file for anything else.
+    All must share one constant frame rate and one size, because a gap of so many frames and a frame's shape must mean
+    one thing in a dataset. instructions.json in the folder may give {relative path: instruction}, then for every file;
+    without it all instructions are empty. Raises DataError naming the file for anything else.
     """
     root = Path(folder)
     paths = sorted(root.rglob("*.mp4"), key=lambda p: p.relative_to(root).as_posix())
@@ -36,20 +73,22 @@ def open_videos(folder: Path | str) -> LeRobotSource:
         for name in ("fps", "height", "width"):
             if facts[name] != first[name]:
                 raise DataError(
-                    f"{path}: {name} is {facts[name]}, that of {paths[0].name} is {first[name]}; label videos of "
-                    "different rates or sizes as different folders"
+                    f"{path}: {name} is {facts[name]}, that of {paths[0].name} is {first[name]}; make videos of "
+                    "different rates or sizes different folders"
                 )
-        length = reader.count(path)
+        times = reader.times(path)
+        _require_steady(path, times, facts["fps"])
+        length = len(times)
         episodes.append(
             EpisodeRow(
                 index=k,
                 length=length,
                 start=start,
                 tasks=(text,),
-                data=root / "no-table",
-                first_row=start,
+                data=path,
+                first_row=0,
                 videos={CAMERA: path},
-                begins={CAMERA: facts["begin"]},
+                begins={CAMERA: float(times[0])},
                 info={"file": path.relative_to(root).as_posix()},
             )
         )
@@ -68,7 +107,7 @@ def open_videos(folder: Path | str) -> LeRobotSource:
             **layout.DEFAULT_FEATURES,
         },
     }
-    return LeRobotSource(root=root, info=info, tasks=tasks, episodes=tuple(episodes), robot=None)
+    return VideoFolder(root=root, info=info, tasks=tasks, episodes=tuple(episodes), robot=None)
 
 
 def is_lerobot(root: Path | str) -> bool:
@@ -76,18 +115,26 @@ def is_lerobot(root: Path | str) -> bool:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """fps, size in pixels, and the time of the first frame in seconds."""
+    """fps, and size in pixels."""
     av = require_av("reading video")
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             if stream.average_rate is None:
                 raise DataError(f"{path}: states no frame rate; encode it again at a constant one")
-            begin = float((stream.start_time or 0) * stream.time_base)
-            size = {"height": stream.height, "width": stream.width}
-            return {"fps": float(stream.average_rate), "begin": begin, **size}
+            return {"fps": float(stream.average_rate), "height": stream.height, "width": stream.width}
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise DataError(f"{path}: expected a readable video, but it is damaged or cut short ({error})") from error
+
+
+def _require_steady(path: Path, times: np.ndarray, fps: float) -> None:
+    off = np.abs(times - times[0] - np.arange(len(times)) / fps)
+    if off.max() > 0.25 / fps:
+        k = int(np.argmax(off > 0.25 / fps))
+        raise DataError(
+            f"{path}: frame {k} is shown at {times[k] - times[0]:.4f} s, at a constant {fps:g} fps it would be at "
+            f"{k / fps:.4f} s; its rate varies, so encode it again at a constant one (ffmpeg -i IN -vf fps={fps:g} OUT)"
+        )
 
 
 def _instructions(root: Path, names: list[str]) -> list[str]:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from lara.data.images import Fit, resize_area
-from lara.data.lerobot.read import open_dataset
-from lara.data.lerobot.source import LeRobotSource
-from lara.data.videos import is_lerobot, open_videos
+from lara.data.videos import open_source
 
 CHUNK = 64  # frames decoded at once
 
@@ -42,11 +40,6 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def open_source(dataset: str | Path) -> LeRobotSource:
-    """A LeRobotDataset v3.0, or else a folder of videos. Raises DataError when it is neither."""
-    return open_dataset(dataset) if is_lerobot(dataset) else open_videos(dataset)
 
 
 class Worker:

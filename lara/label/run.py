@@ -16,10 +16,10 @@ from lara.data.atomic import read_json, write_json
 from lara.data.cache import cache_key
 from lara.data.label_columns import about_path, column, label_features
 from lara.data.lerobot.source import LeRobotSource
-from lara.data.videos import is_lerobot
+from lara.data.videos import is_lerobot, open_source
 from lara.errors import ConfigError, DataError
 from lara.label.in_place import write_in_place
-from lara.label.job import Job, open_source
+from lara.label.job import Job
 from lara.label.local import run_local
 from lara.label.on_ray import run_ray
 from lara.label.plan import PLAN, keep_plan, plan_hash, units_of

@@ -100,7 +100,7 @@ def _write_data(
             writer, here, size = pq.ParquetWriter(path, schema, compression="snappy"), place, 0
         assert writer is not None
         size += table.nbytes
-        counters = _counters(job, source, k)
+        counters = _counters(source, k)
         columns = [table[f.name] if f.name in features else pa.array(counters[f.name], f.type) for f in schema]
         writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(table))
         rows.append(_episode_row(source, k, place))
@@ -120,19 +120,9 @@ def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] 
     return layout.chunk_and_file(number + (size > _FILE_BYTES))
 
 
-def _counters(job: Job, source: LeRobotSource, episode: int) -> dict[str, np.ndarray]:
-    row = source.episodes[episode]
-    if is_lerobot(job.dataset):
-        arrays = source.arrays(episode)
-        return {name: getattr(arrays, name) for name in layout.DEFAULT_FEATURES}
-    frame = np.arange(row.length)
-    return {
-        "timestamp": (frame / source.fps).astype(np.float32),
-        "frame_index": frame,
-        "episode_index": np.full(row.length, episode),
-        "index": frame + row.start,
-        "task_index": np.full(row.length, source.tasks.index(row.tasks[0])),
-    }
+def _counters(source: LeRobotSource, episode: int) -> dict[str, np.ndarray]:
+    arrays = source.arrays(episode)
+    return {name: getattr(arrays, name) for name in layout.DEFAULT_FEATURES}
 
 
 def _episode_row(source: LeRobotSource, episode: int, place: tuple[int, int]) -> dict[str, Any]:

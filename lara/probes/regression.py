@@ -77,8 +77,11 @@ def regress(
 ) -> Regression:
     """Fits every kind of features to the chunk of actions on one side, scores it on the other.
 
-    Raises DataError when the sides share an episode, when the fitted side has fewer than two, or when no action moves.
+    Raises DataError when the sides share an episode, when the fitted side has fewer than two, or when no action moves
+    or there are none (video).
     """
+    if fit_clips.actions_NHA.shape[2] == 0:
+        raise DataError("this data has no actions to predict; say data_of=<a run on a robot's data>")
     episodes = set(fit_clips.episode_N.tolist()), set(test_clips.episode_N.tolist())
     if episodes[0] & episodes[1] or len(episodes[0]) < 2:
         raise DataError(

@@ -14,7 +14,7 @@ import torch
 
 from lara.data.card import DataCard
 from lara.data.images import resize_area
-from lara.errors import ConfigError, SpecError
+from lara.errors import CheckpointError, ConfigError, SpecError
 from lara.serve.client import PolicyCard
 from lara.serve.exported import is_exported, read_exported
 from lara.serve.load import load_system
@@ -59,6 +59,12 @@ class TrainedPolicy:
     """A PolicyClient (see serve.client) around a system that can act."""
 
     def __init__(self, system: System, card: DataCard, *, steps: int, identity: str) -> None:
+        """Raises CheckpointError for a policy that was trained on data without actions."""
+        if card.robot.action.dim == 0:
+            raise CheckpointError(
+                f"{identity} was trained on {card.robot.name} without actions, so it knows none; fine-tune it on a "
+                "robot's data first (experiment=rotvla_tiny_finetune, say)"
+            )
         self.system, self.data, self.steps, self.identity = system, card, steps, identity
         self.device = next(iter(system.parameters())).device  # type: ignore[attr-defined]
         self._action_dims_BA = torch.from_numpy(card.action_dims())[None].to(self.device)

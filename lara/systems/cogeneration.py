@@ -51,6 +51,10 @@ class CoGeneration(nn.Module, ABC):
     def terms(self) -> tuple[str, ...]:
         return (*self.policy.latents, *(("action",) if self.policy.acts else ()))
 
+    def action_terms(self) -> tuple[str, ...]:
+        """Latents are read off frames: all that is no latent."""
+        return tuple(name for name in self.terms() if name not in self.policy.latents)
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         z, real = self.targets(batch)
         computed, metrics, _ = self.generate(batch, z, real)

@@ -85,6 +85,10 @@ class Lara(nn.Module):
         lam = self.objective.terms(self.lam) if self.lam is not None else ()
         return (*action, *align, *lam)
 
+    def action_terms(self) -> tuple[str, ...]:
+        """The policy's own, and those of the alignment, which is tapped at a sample's last real action."""
+        return tuple(name for name in self.terms() if not name.startswith("lam."))
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         """The unweighted terms asked for, and metrics under "lam." and "align." names."""
         computed: dict[str, Tensor] = {}

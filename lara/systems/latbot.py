@@ -28,6 +28,10 @@ class LatBot(LamSystem):
     def terms(self) -> tuple[str, ...]:
         return tuple(f"lam.{name}" for name in self.lam.terms())
 
+    def action_terms(self) -> tuple[str, ...]:
+        """The unified decoder's actions."""
+        return ("lam.action",)
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         frames, real = clip(batch), batch.frame_mask_BF.all(dim=1)
         latent = self.lam.encode(frames, batch.observation.instruction)

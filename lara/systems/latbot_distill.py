@@ -49,6 +49,10 @@ class LatBotDistill(nn.Module):
     def terms(self) -> tuple[str, ...]:
         return TERMS
 
+    def action_terms(self) -> tuple[str, ...]:
+        """None: frames and words."""
+        return ()
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         words, real = batch.observation.instruction, batch.frame_mask_BF.all(dim=1)
         with torch.no_grad():

@@ -66,6 +66,10 @@ class LatBotFinetune(nn.Module):
     def terms(self) -> tuple[str, ...]:
         return TERMS
 
+    def action_terms(self) -> tuple[str, ...]:
+        """All."""
+        return TERMS
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         width = batch.actions_BHA.shape[2]
         if max(self.dims) >= width:

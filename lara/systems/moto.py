@@ -37,6 +37,10 @@ class Moto(nn.Module):
     def terms(self) -> tuple[str, ...]:
         return ("tokens", "action")
 
+    def action_terms(self) -> tuple[str, ...]:
+        """The flow's; codes are labels of frames."""
+        return ("action",)
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         """Metrics: "tokens.accuracy", the share of real codes that the head puts first, given the codes before.
 

@@ -17,6 +17,7 @@ class System(Protocol):
     parts():   names to modules, e.g. "lam.encoder", "policy.expert", "align.projector". Together they cover every
                parameter exactly once (train.stage checks it), so that a stage can say by name what learns.
     terms():   the names of all loss terms this system can compute, in a fixed order.
+    action_terms(): those of terms() that are means over real actions: without any they are 0 and teach nothing.
     losses():  the named, unweighted scalar terms asked for in `terms`, and detached metrics. Also the module's forward,
                so that DDP/FSDP wrap it. No `.item()`, no host sync.
     after_step(): called once after every optimiser step (EMA targets), also where a non-finite one left the weights
@@ -27,6 +28,8 @@ class System(Protocol):
     def parts(self) -> dict[str, nn.Module]: ...
 
     def terms(self) -> tuple[str, ...]: ...
+
+    def action_terms(self) -> tuple[str, ...]: ...
 
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses: ...
 

@@ -111,6 +111,10 @@ class LamSystem(nn.Module, ABC):
     @abstractmethod
     def terms(self) -> tuple[str, ...]: ...
 
+    def action_terms(self) -> tuple[str, ...]:
+        """None: frames are all it learns from; a subclass whose decoder answers with actions says otherwise."""
+        return ()
+
     @abstractmethod
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses: ...
 

@@ -10,6 +10,7 @@ from lara.build import build, check_targets
 from lara.config import choices, compose, config_folder, groups, left_open, resolved
 from lara.probes.clips import latents, predict
 from lara.stages import stage_commands, stage_configs
+from lara.train.needs import require_actions
 from lara.train.parts import part_paths
 from lara.train.stage import apply_stage
 from tests.tiny import open_frozen_gates, open_gates
@@ -258,6 +259,23 @@ def test_every_stage_of_a_pipeline_is_an_experiment_that_starts_where_an_earlier
             ]
             assert shapes[1].items() <= shapes[0].items(), f"{stage} cannot fill {prefix} from {place}"
             assert shapes[1], f"{stage} loads nothing as {prefix}"
+
+
+# what learns from plain video, and what must be switched off for it
+ON_VIDEO = {n: {} for n in TRAININGS if n.startswith("lam_") and n.endswith("_tiny")} | {"rotvla_tiny_pretrain": {}}
+ON_VIDEO["lam_latbot_tiny"] = {"stage.weights.lam.action": "null"}
+
+
+@pytest.mark.parametrize("name", ON_VIDEO)
+def test_lams_and_stage_two_weigh_no_action_and_look_through_the_one_camera_of_videos(name):
+    more = [f"{key}={value}" for key, value in ON_VIDEO[name].items()]
+    given = [f"experiment={name}", "data=videos", "data.root=x", *more]
+    asked = left_open(compose("train", given))
+    config = resolved(compose("train", [*given, *(["lam_run=x"] if "lam_run" in asked else [])]))
+    assert {*config["data"]["cameras"], *config["data"]["lam_cameras"]} == {"video"}
+    assert config["data"]["embodiment"] == "video"
+    system = build(shrink(config)["system"])
+    require_actions(build({**config["stage"], "load": {}}), system, dims=0, source="x")
 
 
 @pytest.mark.parametrize("layout", choices("layout"))

@@ -83,6 +83,9 @@ class Toy(nn.Module):
     def terms(self):
         return ("action", "align", "lam.size")
 
+    def action_terms(self):
+        return ("action",)
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         self.asked.append(terms)
         x = self.backbone(batch.observation.state_BS)

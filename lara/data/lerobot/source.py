@@ -152,6 +152,17 @@ class LeRobotSource:
             )
         return images
 
+    def tables(self) -> dict[Path, int]:
+        """The files that hold the numbers, and how many rows each should have."""
+        rows: dict[Path, int] = {}
+        for row in self.episodes:
+            rows[row.data] = rows.get(row.data, 0) + row.length
+        return rows
+
+    def first_time(self, path: Path) -> float:
+        """Seconds, on the clock of `EpisodeRow.begins`, of the first frame of a video file: v3.0 counts from it."""
+        return 0.0
+
     def files(self, camera: str) -> tuple[Path, ...]:
         """The files that hold the camera's pixels, in order of first use."""
         self._require_camera(camera)

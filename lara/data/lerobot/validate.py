@@ -40,10 +40,7 @@ def validate(source: LeRobotSource, *, decode: bool, cameras: Collection[str] | 
 
 
 def _validate_tables(source: LeRobotSource) -> None:
-    expected: dict[Path, int] = defaultdict(int)
-    for row in source.episodes:
-        expected[row.data] += row.length
-    for path, rows in expected.items():
+    for path, rows in source.tables().items():
         source.arrays(next(row.index for row in source.episodes if row.data == path))  # exists, opens, has its columns
         found = pq.read_metadata(path).num_rows
         if found != rows:
@@ -58,7 +55,7 @@ def _validate_videos(source: LeRobotSource, camera: str) -> None:
         count = source.reader.count(path)
         end, before = 0, None
         for row in sorted(rows, key=lambda r: r.begins[camera]):
-            begin = row.begins[camera] * source.fps
+            begin = (row.begins[camera] - source.first_time(path)) * source.fps
             first = round(begin)
             if abs(begin - first) > 0.25:
                 raise DataError(f"{path}: episode {row.index} begins between two frames ({row.begins[camera]} s)")
