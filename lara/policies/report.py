@@ -18,7 +18,7 @@ PAIRED = (
     "training each: what another seed would give is in no interval."
 )
 COST = (
-    "Minutes are of the whole training command, labelling and start-up included. PFLOP are counted over a traced step, "
+    "Minutes are of the whole training command, labelling and start-up included. TFLOP are counted over a traced step, "
     "forward and backward, times the steps (labelling is not in them). A chunk is timed from an observation to actions "
     "in robot units, one thread, all policies in turns."
 )
@@ -66,9 +66,8 @@ def _tables(record: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[s
             _name(p, about),
             f"{p['training']['seconds'] / 60:.1f}",
             f"{p['training']['samples']:,}",
-            f"{p['training']['flops'] / 1e15:.2f}",
-            " + ".join(f"{steps} {name}" for name, steps in p["training"]["stages"].items())
-            + (", labels" if p["training"]["labels"] else ""),
+            f"{p['training']['flops'] / 1e12:,.0f}",
+            _stages(p["training"]),
             f"{p['acting']['parameters'] / 1e6:.2f}",
             f"{p['acting']['median']:.1f}",
             f"{p['acting']['low']:.1f} – {p['acting']['high']:.1f}",
@@ -86,7 +85,7 @@ def _tables(record: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[s
         (
             "What it costs",
             [
-                *("policy", "training, min", "samples", "PFLOP", "steps of optimisation"),
+                *("policy", "training, min", "samples", "TFLOP", "steps of optimisation"),
                 *("M parameters to act", "ms per chunk", "quartiles", f"x {_name(policies[0], about)}"),
             ],
             cost,
@@ -111,6 +110,13 @@ def _tables(record: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[s
 
 def _name(row_of: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     return row_of["policy"] + (f", seed {row_of['seed']}" if len(about["seeds"]) > 1 else "")
+
+
+def _stages(training: Mapping[str, Any]) -> str:
+    """ "600 lam + 1500 joint"; of a single training, its steps alone."""
+    stages = training["stages"]
+    named = " + ".join(f"{steps} {name}" for name, steps in stages.items()) if len(stages) > 1 else None
+    return (named or str(*stages.values())) + (", labels" if training["labels"] else "")
 
 
 def _rate(p: Mapping[str, Any]) -> list[str]:
@@ -143,7 +149,7 @@ def _page(record: Mapping[str, Any], entries: Sequence[Entry], done: Mapping[str
     ]
     kinds = ["policies", None, "interventions"]  # which rates are drawn beside which table
     for kind, (title, headers, rows, note) in zip(kinds, _tables(record), strict=False):
-        cells = [[html.escape(cell) for cell in line] for line in rows]
+        cells = [[_cell(cell) for cell in line] for line in rows]
         texts = 2 if kind == "interventions" else 1
         if kind is not None:
             headers = [*headers[:texts], "", *headers[texts:]]
@@ -163,6 +169,11 @@ def _page(record: Mapping[str, Any], entries: Sequence[Entry], done: Mapping[str
     ran = [[f"<code>{html.escape(s.command)}</code>", f"{done[s.name]['seconds']:.0f} s"] for s in steps]
     body.append(section("What was run", table(["command", "took"], ran, numbers=[1])))
     return page("lara policies", [piece for piece in body if piece])
+
+
+def _cell(text: str) -> str:
+    """Intervals stay on one line."""
+    return html.escape(text).replace(" ", "&nbsp;" if text.startswith("[") or "–" in text else " ")
 
 
 def _videos(record: Mapping[str, Any], entries: Sequence[Entry]) -> str:
