@@ -35,12 +35,14 @@ class Step:
 
 
 class Runner:
-    """Runs steps below one folder. `done` holds what each took in the run that finished it."""
+    """Runs steps below one folder. `done` holds what each took in the run that finished it, and whether that run went
+    on where an interrupted one of the same command had stopped ("resumed": the seconds are then not all)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.book = folder / "steps.json"
-        self.done: dict[str, dict] = json.loads(self.book.read_text()) if self.book.exists() else {}
+        self.book, self.begun = folder / "steps.json", folder / "begun.json"
+        self.done: dict[str, dict] = _read(self.book)
+        self._begun: dict[str, str] = _read(self.begun)
         self._lock = threading.Lock()
 
     def run(self, step: Step, *, show: bool = True) -> None:
@@ -54,12 +56,13 @@ class Runner:
         print(f"[{step.name}] $ {step.command}", flush=True)
         log = self.folder / "logs" / f"{step.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        resumed = self._begin(step)
         started = time.perf_counter()
         code = self._execute(step, log, show)
         if code != 0:
             tail = "\n".join(log.read_text(errors="replace").replace("\r", "\n").splitlines()[-15:])
             raise LaraError(f"step '{step.name}' failed with exit code {code}; the end of {log}:\n{tail}")
-        self._finish(step, time.perf_counter() - started)
+        self._finish(step, time.perf_counter() - started, resumed=resumed)
 
     def finished(self, step: Step) -> bool:
         """Whether this very command ended well before."""
@@ -69,6 +72,7 @@ class Runner:
     def forget(self, step: Step) -> None:
         """The step is to be run again, because what it reads will change."""
         with self._lock:
+            self._begun.pop(step.name, None)
             if self.done.pop(step.name, None) is not None:
                 self._write()
 
@@ -101,13 +105,28 @@ class Runner:
         for step in steps:
             self.run(step, show=show)
 
-    def _finish(self, step: Step, seconds: float) -> None:
+    def _begin(self, step: Step) -> bool:
+        """Whether this very command was begun before and never ended."""
         with self._lock:
-            self.done[step.name] = {"command": step.command, "seconds": seconds, "threads": step.threads}
+            resumed = self._begun.get(step.name) == step.command
+            self._begun[step.name] = step.command
+            self._write()
+        return resumed
+
+    def _finish(self, step: Step, seconds: float, *, resumed: bool) -> None:
+        entry = {"command": step.command, "seconds": seconds, "threads": step.threads, "resumed": resumed}
+        with self._lock:
+            self.done[step.name] = entry
+            self._begun.pop(step.name, None)
             self._write()
         print(f"[{step.name}] finished in {seconds:.0f} s", flush=True)
 
     def _write(self) -> None:
-        partial = self.book.with_suffix(".partial")
-        partial.write_text(json.dumps(self.done, indent=2))
-        os.replace(partial, self.book)
+        for path, content in ((self.begun, self._begun), (self.book, self.done)):
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(content, indent=2))
+            os.replace(partial, path)
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text()) if path.exists() else {}

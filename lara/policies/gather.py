@@ -43,6 +43,7 @@ def gather(
                 "against": None if other is None else _paired(entry.folders[USE], other),
                 "training": {
                     "seconds": round(done[entry.name]["seconds"], 1),
+                    "resumed": done[entry.name].get("resumed", False),
                     "samples": entry.samples,
                     "flops": flops[entry.name],
                     "stages": {name: c["stage"]["steps"] for name, c in entry.stages.items()},

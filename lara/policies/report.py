@@ -18,9 +18,9 @@ PAIRED = (
     "training each: what another seed would give is in no interval."
 )
 COST = (
-    "Minutes are of the whole training command, labelling and start-up included. TFLOP are counted over a traced step, "
-    "forward and backward, times the steps (labelling is not in them). A chunk is timed from an observation to actions "
-    "in robot units, one thread, all policies in turns."
+    "Minutes are of the whole training command, labelling and start-up included (≥: it was interrupted and went on, "
+    "this is the last part). TFLOP are counted over a traced step, forward and backward, times the steps (labelling is "
+    "not in them). A chunk is timed from an observation to actions in robot units, one thread, all policies in turns."
 )
 LATENTS = {
     "freeze": "frozen: they stay the noise that they start from",
@@ -64,7 +64,7 @@ def _tables(record: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[s
     cost = [
         [
             _name(p, about),
-            f"{p['training']['seconds'] / 60:.1f}",
+            ("≥ " if p["training"]["resumed"] else "") + f"{p['training']['seconds'] / 60:.1f}",
             f"{p['training']['samples']:,}",
             f"{p['training']['flops'] / 1e12:,.0f}",
             _stages(p["training"]),

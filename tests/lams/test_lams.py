@@ -155,6 +155,13 @@ def test_a_failure_starts_nothing_more_and_goes_on_where_it_was(tmp_path):
     again = Recorded(tmp_path)
     run_chains([m.chain for m in models], again, workers=1, title="lams")
     assert again.ran == [models[0].probe.name, models[1].train.name, models[1].probe.name]
+    # only the one that had been begun went on; its seconds are not all that it took
+    assert {name: known["resumed"] for name, known in again.done.items()} == {
+        models[0].train.name: False,
+        models[0].probe.name: True,
+        models[1].train.name: False,
+        models[1].probe.name: False,
+    }
 
 
 def test_the_estimate_counts_the_steps_of_this_session(tmp_path):

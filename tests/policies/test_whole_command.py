@@ -7,6 +7,7 @@ import pytest
 from lara.cli import main
 from lara.demo.steps import Runner
 from lara.evaluation.compare import compare
+from lara.policies.report import markdown
 
 SMALL = [
     *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam_cameras=[top]"),
@@ -65,6 +66,10 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     assert page.count("<section>") == 5
     assert page.count("<video") >= 3
     assert "<script" not in page
+
+    assert "| ≥ " not in text
+    record["policies"][1]["training"]["resumed"] = True
+    assert "| lara_tiny | ≥ " in markdown(record)
 
     def never(runner, step, log, show):
         raise AssertionError(f"{step.name} ran again")
