@@ -149,7 +149,7 @@ def _page(record: Mapping[str, Any], entries: Sequence[Entry], done: Mapping[str
     ]
     kinds = ["policies", None, "interventions"]  # which rates are drawn beside which table
     for kind, (title, headers, rows, note) in zip(kinds, _tables(record), strict=False):
-        cells = [[_cell(cell) for cell in line] for line in rows]
+        cells = [[html.escape(cell) for cell in line] for line in rows]
         texts = 2 if kind == "interventions" else 1
         if kind is not None:
             headers = [*headers[:texts], "", *headers[texts:]]
@@ -169,11 +169,6 @@ def _page(record: Mapping[str, Any], entries: Sequence[Entry], done: Mapping[str
     ran = [[f"<code>{html.escape(s.command)}</code>", f"{done[s.name]['seconds']:.0f} s"] for s in steps]
     body.append(section("What was run", table(["command", "took"], ran, numbers=[1])))
     return page("lara policies", [piece for piece in body if piece])
-
-
-def _cell(text: str) -> str:
-    """Intervals stay on one line."""
-    return html.escape(text).replace(" ", "&nbsp;" if text.startswith("[") or "–" in text else " ")
 
 
 def _videos(record: Mapping[str, Any], entries: Sequence[Entry]) -> str:
