@@ -15,12 +15,9 @@ def usage(module: ModuleType, name: str, summary: str) -> str:
         from lara.config import choices, config_folder, groups
 
         root = (config_folder() / f"{module.CONFIG}.yaml").read_text()
-        lines += ["", "groups and their choices (group=choice):"]
-        lines += [
-            f"  {group:11}{', '.join(choices(group))}"
-            for group in groups()
-            if f"- {group}:" in root or f"- {group}@" in root
-        ]
+        used = [group for group in groups() if f"- {group}:" in root or f"- {group}@" in root]
+        lines += ["", "groups and their choices (group=choice):"] if used else []
+        lines += [f"  {group:11}{', '.join(choices(group))}" for group in used]
         lines += ["", f"configuration (conf/{module.CONFIG}.yaml, change with key=value):", ""]
         lines += ["  " + line for line in root.splitlines()]
     return "\n".join(lines)
