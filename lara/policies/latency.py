@@ -21,13 +21,15 @@ PIXELS = 128  # of the images that a policy is given, as the house protocol rend
 
 def latencies(entries: Sequence[Entry], output: Path, *, chunks: int) -> dict[str, dict[str, float]]:
     """Entry's name -> {"median", "low", "high" (quartiles): milliseconds from an observation to a chunk in robot units,
-    "parameters": of the policy}. Remembered in <output>/latency.json for these very checkpoints."""
+    "parameters": of the policy}. Remembered in <output>/latency.json for these very checkpoints and commands."""
     import torch
 
     before = torch.get_num_threads()
     try:
         policies = {e.name: load_policy(checkpoint=str(e.checkpoint), threads=1) for e in entries}
-        asked = {"chunks": chunks, "policies": {name: p.identity for name, p in policies.items()}}
+        # a folder trained anew by another command may end at the same step
+        known_by = {e.name: [policies[e.name].identity, e.train.command] for e in entries}
+        asked = {"chunks": chunks, "policies": known_by}
         book = output / "latency.json"
         known = read_json(book) if book.exists() else {}
         if known.get("asked") != asked:
