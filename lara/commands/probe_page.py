@@ -96,6 +96,12 @@ def _degeneration(r: Any) -> str:
     ]
     return section(
         "Is it a motion, or a picture of the target?",
+        picture(
+            r.picture,
+            "Each column: now; the target; recon, what the latent paints from now; imagined, what it paints from the "
+            "target; the real second frame. A motion goes on, a picture of the target stays.",
+            pixels=True,
+        ),
         table(
             ["squared error × 1000", "recon – target", "imagined – recon", "imagined – target", "imagined – second"],
             rows,

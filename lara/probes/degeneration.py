@@ -16,6 +16,7 @@ from lara.errors import ConfigError
 from lara.probes.baselines import others, paint_difference, pixel_difference
 from lara.probes.clips import Clips, Lam, latents, predict
 from lara.probes.result import Result
+from lara.probes.sheet import sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,31 +39,42 @@ class Degeneration(Result):
 
     Besides the model and other samples' latents stand the downsampled pixel difference, a motion without learning, and
     the two trivial answers: "copy frame" paints what it is given, "copy target" is the complete degeneration.
+    picture: a PNG of the model's, one column per clip: I_0, I_h, recon, imagined, I_2h.
     """
 
     horizon: int
     clips: int
     moved: float
     rows: dict[str, Distances]
+    picture: bytes
 
 
-def degeneration(lam: Lam, clips: Clips) -> Degeneration:
-    """clips: frames at 0, h, 2h. Raises ConfigError for other offsets."""
+def degeneration(lam: Lam, clips: Clips, *, examples: int = 8) -> Degeneration:
+    """clips: frames at 0, h, 2h. Raises ConfigError for other offsets. examples: clips in the picture, from those that
+    move most down to the median."""
     if len(clips.offsets) != 3 or clips.offsets[2] != 2 * clips.offsets[1]:
         raise ConfigError(f"expected frames at 0, h, 2h, got {clips.offsets}")
     now, target, second = clips.frames_NFCHW.unbind(dim=1)
     (z,) = latents(lam, clips.frames_NFCHW, [(0, 1)], clips.instruction)
     unit = [x.float() / 255.0 for x in (now, target, second)]
-    rows = {}
+    rows, painted = {}, {}
     for name, latent in (("model", z), ("random z", others(z))):
-        recon = predict(lam, now, latent, clips.state(0))
-        rows[name] = _distances(recon, predict(lam, target, latent, clips.state(1)), *unit[1:])
+        painted[name] = (predict(lam, now, latent, clips.state(0)), predict(lam, target, latent, clips.state(1)))
+        rows[name] = _distances(*painted[name], *unit[1:])
     change = pixel_difference(now, target)
     recon, imagined = (paint_difference(frame, change) for frame in (now, target))
     rows["pixel difference"] = _distances(recon, imagined, *unit[1:])
     rows["copy frame"] = _distances(unit[0], unit[1], *unit[1:])
     rows["copy target"] = _distances(unit[1], unit[1], *unit[1:])
-    return Degeneration(horizon=clips.offsets[1], clips=len(clips), moved=_mse(unit[0], unit[1]), rows=rows)
+    moved = (unit[0] - unit[1]).square().flatten(1).mean(dim=1)
+    shown = moved.argsort(descending=True)[:: max(1, len(clips) // (2 * examples))][:examples]
+    return Degeneration(
+        horizon=clips.offsets[1],
+        clips=len(clips),
+        moved=moved.mean().item(),
+        rows=rows,
+        picture=sheet([list(x[shown]) for x in (unit[0], unit[1], *painted["model"], unit[2])]),
+    )
 
 
 def _distances(recon: Tensor, imagined: Tensor, target: Tensor, second: Tensor) -> Distances:

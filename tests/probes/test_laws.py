@@ -1,9 +1,12 @@
 """Probes of models whose answer is known in advance."""
 
+import io
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lara.errors import ConfigError
 from lara.probes.algebra import Additive, algebra, laws
@@ -128,6 +131,19 @@ def test_an_action_applied_again_goes_on_and_a_picture_stays():
     assert bad.rows["model"] == bad.rows["copy target"]
     assert bad.rows["model"].imagined_recon == bad.rows["model"].imagined_target == 0
     assert bad.rows["copy frame"].recon_target == pytest.approx(bad.moved)
+
+
+def test_the_picture_of_an_action_applied_again_shows_where_it_went():
+    seen = worlds.clips(3)
+    for model, same in ((worlds.motion(), False), (worlds.target(), True)):
+        found = degeneration(model, seen, examples=3)
+        drawn = np.asarray(Image.open(io.BytesIO(found.picture)))
+        now, target, recon, imagined, second = np.split(drawn, 5)
+        assert np.array_equal(recon, target)
+        assert np.array_equal(imagined, recon) == same
+        assert np.array_equal(imagined, second) != same
+        assert not np.array_equal(now, target)
+        assert "picture" not in found.json()
 
 
 def test_determinism_tells_noise_scene_and_motion_apart():
