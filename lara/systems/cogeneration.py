@@ -61,7 +61,13 @@ class CoGeneration(nn.Module, ABC):
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
 
     def targets(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """`latents` of the batch; nothing for a layout without them. ConfigError when there is no LAM to ask."""
+        """`latents` of the batch; nothing for a layout without them. ConfigError when there is no LAM to ask, or when
+        the batch brings labels, which the frames' latents would silently replace."""
+        if batch.latents_BTVD is not None:
+            raise ConfigError(
+                f"{type(self).__name__} asks its LAM about frames and would not look at the data's latents; set "
+                "data.latents=null (ALAM's policy learns from them)"
+            )
         if not self.policy.latents:
             return {}, {}
         if self.lam is None:

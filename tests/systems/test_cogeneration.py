@@ -266,6 +266,9 @@ def test_what_does_not_fit_is_refused():
         _rotvla(BOTH, align=partial(align, target="ema"))
     with pytest.raises(ConfigError, match="5 frames of 1 camera"):
         _alam().losses(tiny_batch(), frozenset({"action"}))
+    labelled = dataclasses.replace(tiny_batch(), latents_BTVD=torch.zeros(len(tiny_batch().actions_BHA), HORIZON, 1, N))
+    with pytest.raises(ConfigError, match="would not look at the data's latents"):
+        _rotvla(BOTH).losses(labelled, frozenset({"action"}))
 
 
 def test_the_backbone_stands_still_for_its_delay_and_then_learns_at_its_share():
