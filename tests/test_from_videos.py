@@ -64,7 +64,7 @@ def _train(world, experiment, name, *more):
 
 
 def test_check_says_that_there_are_no_actions(world, capsys):
-    assert main(["check", "experiment=lam_rotvla_tiny", "data=videos", f"data.root={world}/videos", *SMALL]) == 0
+    assert main(["check", "experiment=lam_rotvla_tiny_chunk", "data=videos", f"data.root={world}/videos", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "training samples of video, 2 instructions" in out
     assert re.search(r"^actions: none", out, re.M)
@@ -108,8 +108,8 @@ def test_stage_three_starts_from_what_video_taught_and_an_heir_gets_a_slot_and_s
 
 
 def test_a_run_on_videos_that_is_interrupted_goes_on_bit_for_bit(world, runs):
-    assert _train(world, "lam_rotvla_tiny", "pieces", "stage.steps=1") == 0
-    assert _train(world, "lam_rotvla_tiny", "pieces") == 0
+    assert _train(world, "lam_rotvla_tiny_chunk", "pieces", "stage.steps=1") == 0
+    assert _train(world, "lam_rotvla_tiny_chunk", "pieces") == 0
     a, b = (read_checkpoint(run).weights(ema=False) for run in (world / "pieces", runs / "lam"))
     assert set(a) == set(b)
     assert all(torch.equal(a[k], b[k]) for k in a)

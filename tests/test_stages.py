@@ -53,7 +53,7 @@ def test_the_command_line_wins_in_every_stage_and_the_output_is_shared_out():
 
 def test_an_override_of_one_stage_is_for_that_stage():
     given = stage_commands(["experiment=rotvla_tiny", "output=o", "stages.lam.stage.steps=7", "+stages.lam.data.x=1"])
-    assert given["lam"].overrides == ["experiment=lam_rotvla_tiny", "stage.steps=7", "+data.x=1", "output=o/lam"]
+    assert given["lam"].overrides == ["experiment=lam_rotvla_tiny_chunk", "stage.steps=7", "+data.x=1", "output=o/lam"]
     assert not any("steps" in o for o in given["pretrain"].overrides)
     with pytest.raises(ConfigError, match="no stage 'lamb'"):
         stage_commands(["experiment=rotvla_tiny", "stages.lamb.stage.steps=7"])
