@@ -109,7 +109,8 @@ def _degeneration(r: Any) -> str:
         ),
         paragraph(
             f"The latent of (0, {r.horizon}) applied at 0 gives recon, applied again at {r.horizon} gives imagined. "
-            "Columns 2 and 3 near 0 mean that the latent paints the target instead of moving on. The real frames "
+            "Columns 2 and 3 near 0 mean that the latent paints the target instead of moving on; large ones may also "
+            "be a change painted twice, so look at the pictures. The real frames "
             f"differ by {1e3 * r.moved:.2f}; second is the real frame at {2 * r.horizon}. {r.clips} clips.",
             soft=True,
         ),

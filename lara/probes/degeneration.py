@@ -3,6 +3,8 @@
     A = z(I_0, I_h);   recon = D(I_0, A);   imagined = D(I_h, A)      the same action once more, from where it led
 
 A latent that holds the target's appearance paints the target again: `imagined` stays at `recon`. A motion goes on.
+The reverse does not hold: a decoder that adds a painted change to its frame adds it a second time, which makes
+`imagined` differ from `recon` without any motion. Look at the picture before comparing distances.
 """
 
 from __future__ import annotations
