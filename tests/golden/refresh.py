@@ -9,33 +9,21 @@ from pathlib import Path
 
 import torch
 
-from lara.losses.alignment import CentredCosine, InfoNCE
-from lara.systems.lara import Lara
-from tests.tiny import open_gates, tiny_batch, tiny_lam, tiny_policy, tiny_system
+from tests.golden.compositions import compositions
+from tests.tiny import open_gates
 
 FILE = Path(__file__).with_name("losses.json")
 STEPS = 3
-SYSTEMS = {
-    "lam_only": lambda: Lara(lam=tiny_lam()),
-    "dit_only": lambda: Lara(policy=tiny_policy()),
-    "lara": tiny_system,
-    "lara_two_draws": lambda: tiny_system(draws=2),
-    "lara_half_batch": lambda: tiny_system(fraction=0.5),
-    "lara_centred": lambda: tiny_system(objective=CentredCosine),
-    "lara_infonce": lambda: tiny_system(objective=InfoNCE),
-    "lara_floor": lambda: tiny_system(floor=1.0),
-    "lara_ema_target": lambda: tiny_system(target="ema"),
-    "lara_last_layer_mean_pool": lambda: tiny_system(depth=0, pool="mean", projector_layers=2),
-}
+COMPOSITIONS = compositions()
 
 
 def losses(name: str) -> list[dict[str, float]]:
     """The unweighted terms at each of three AdamW steps on one batch."""
     torch.manual_seed(0)
-    system = SYSTEMS[name]()
+    system = COMPOSITIONS[name].system()
     open_gates(system)
     optimizer = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=1e-2)
-    batch = tiny_batch()
+    batch = COMPOSITIONS[name].batch()
     rows = []
     for step in range(STEPS):
         torch.manual_seed(step)
@@ -49,5 +37,5 @@ def losses(name: str) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps({name: losses(name) for name in SYSTEMS}, indent=1) + "\n")
+    FILE.write_text(json.dumps({name: losses(name) for name in COMPOSITIONS}, indent=1) + "\n")
     print(f"wrote {FILE}; commit it with the reason")
