@@ -2,10 +2,10 @@
 
     z_ab + z_bc = z_ac        z_ba = -z_ab        for a < b < c                                  (Eqs. 2 and 7)
 
-The four pairs ab, bc, ac, ba are encoded independently; each is decoded through the quantiser (a bottleneck of training
-only), and the two laws act on the continuous latents before it. The laws ask nothing of R^D in particular: any
-`GroupSpace` will do. The transfer to a policy is systems.alam_policy; beside a policy in training, they are LARA's
-`objective`.
+The four pairs ab, bc, ac, ba are encoded independently and all of them are quantised (a bottleneck of training only,
+Eq. 5); the three that run forward are decoded (Eqs. 6 and 8), and the two laws act on the continuous latents before the
+quantiser. The laws ask nothing of R^D in particular: any `GroupSpace` will do. The transfer to a policy is
+systems.alam_policy; beside a policy in training, they are LARA's `objective`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from lara.losses.group import composition, relative, reversal
 from lara.systems.triplet import Triplet, TripletObjective, TripletSystem
 from lara.types import Losses
 
-PAIRS = ("ab", "bc", "ac", "ba")
+FORWARD = ("ab", "bc", "ac")
+PAIRS = (*FORWARD, "ba")
 LAWS = ("lam.composition", "lam.reversal", "lam.composition_relative", "lam.reversal_relative")
 
 
 class AdditiveLaws(TripletObjective):
-    """For a LAM over a `GroupSpace`. Terms: lam.reconstruction, those of its space, lam.lpips if it has LPIPS, and the
-    two laws, each in the paper's form (lam.composition, lam.reversal) and divided by the mean square of z
+    """For a LAM over a `GroupSpace`.
+
+    Terms: lam.reconstruction and, if the LAM has LPIPS, lam.lpips, over the forward pairs; those of its space, over all
+    four; and the two laws, each in the paper's form (lam.composition, lam.reversal) and divided by the mean square of z
     (lam.composition_relative, lam.reversal_relative, ours), which a shrinking z cannot win. A stage weighs one form and
-    switches the other off by null; the ablations of Table 4 switch a law off in both."""
+    switches the other off by null; the ablations of Table 4 switch a law off in both.
+    """
 
     def check(self, lam: LatentActionModel) -> None:
         if not isinstance(lam.space, GroupSpace):
@@ -41,13 +45,14 @@ class AdditiveLaws(TripletObjective):
     def losses(self, lam: LatentActionModel, triplet: Triplet, terms: frozenset[str]) -> Losses:
         space = lam.space
         z = space.project(triplet.raw(lam, PAIRS))
-        mask, whole = triplet.mask(PAIRS), triplet.mask(["abc"])
+        mask, whole = triplet.mask(FORWARD), triplet.mask(["abc"])
         z_ab, z_bc, z_ac, z_ba = z.chunk(4)
 
-        bottleneck = space.bottleneck(z, mask)
+        bottleneck = space.bottleneck(z, triplet.mask(PAIRS))
         computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in bottleneck.terms.items()}
-        now, target = triplet.sources(lam, "abab"), triplet.targets(lam, "bcca")
-        prediction = lam.decode(now, bottleneck.z)
+        now, target = triplet.sources(lam, "aba"), triplet.targets(lam, "bcc")
+        forward = bottleneck.z[: len(now)]  # the way back, last of PAIRS, serves the law alone and is never decoded
+        prediction = lam.decode(now, forward)
         computed["lam.reconstruction"] = lam.error(prediction, target, mask)
         if "lam.lpips" in terms:
             computed["lam.lpips"] = lam.lpips(prediction, target, mask)
@@ -60,9 +65,7 @@ class AdditiveLaws(TripletObjective):
         metrics |= {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
         metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
         if not lam.training:
-            metrics[f"lam.{lam.measure}_other_latent"] = lam.quality_with_another_latent(
-                bottleneck.z, target, now, mask
-            )
+            metrics[f"lam.{lam.measure}_other_latent"] = lam.quality_with_another_latent(forward, target, now, mask)
         return Losses({name: computed[name] for name in self.terms(lam) if name in terms}, metrics)
 
 

@@ -73,14 +73,25 @@ def test_each_frame_is_encoded_once(monkeypatch):
         assert sum(seen) == 18
 
 
-def test_alam_decodes_each_pair_from_its_first_frame_to_its_second(monkeypatch):
+def test_alam_decodes_the_three_forward_pairs_from_first_frame_to_second(monkeypatch):
+    """004, Eqs. 6 and 8: the way back is encoded for its law and quantised (Eq. 5), but nothing is painted from it."""
     system, batch = _alam(), _batch(2)
-    given = []
-    decode = system.lam.decode
-    monkeypatch.setattr(system.lam, "decode", lambda now, z: given.append(now) or decode(now, z))
-    _losses(system, batch, ["lam.reconstruction"])
-    a, b, _ = batch.frames_BFVCHW[:, :, 0].unbind(1)
-    assert torch.equal(given[0], torch.cat([a, b, a, b]))
+    given, quantised = [], []
+    decode, bottleneck = system.lam.decode, system.lam.space.bottleneck
+    monkeypatch.setattr(system.lam, "decode", lambda now, z: given.append((now, z)) or decode(now, z))
+    monkeypatch.setattr(
+        system.lam.space, "bottleneck", lambda z, mask: quantised.append(out := bottleneck(z, mask)) or out
+    )
+    losses = _losses(system, batch, ["lam.reconstruction"])
+    a, b, c = batch.frames_BFVCHW[:, :, 0].unbind(1)
+    (now, z), *rest = given
+    assert not rest
+    assert torch.equal(now, torch.cat([a, b, a]))
+    assert len(quantised[0].z) == 4 * len(a)
+    assert torch.equal(z, quantised[0].z[: 3 * len(a)])
+    target = system.lam.decoder.normalizer(torch.cat([b, c, c]))
+    error = (decode(now, z) - target).square().mean()
+    torch.testing.assert_close(losses.terms["lam.reconstruction"], error)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
