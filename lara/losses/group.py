@@ -1,8 +1,9 @@
 """The laws of a group, as losses on latents of the frames a < b < c (ALAM 004, Eqs. 2 and 7; RotVLA 001, Eqs. 9-10).
 
 One definition for every group: the additive one of ALAM, the rotations of RotVLA, and a rotation gauge. The distance is
-the MEAN squared difference over components and real samples. ALAM's Eq. 7 sums over components, so its weight 1 is
-Q * D times ours. Gradients flow into both sides. All take (B, Q, D) and the mask of samples whose frames are all real.
+the MEAN squared difference over components and real samples, as is every squared error here: ALAM's Eqs. 5, 7 and 8 are
+written as squared norms, and conf/stage/lam_alam.yaml says why they are read as means. Gradients flow into both sides.
+All take (B, Q, D) and the mask of samples whose frames are all real.
 """
 
 from __future__ import annotations
