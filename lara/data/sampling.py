@@ -77,21 +77,25 @@ class Between:
 
 @dataclass(frozen=True, kw_only=True)
 class Triplet:
-    """a < b < c with the gaps b - a and c - b drawn uniformly from {low, ..., high}, apart from each other unless
-    `equal` (ALAM 004, appendix: 1 to 16; RotVLA 001, Eq. 6: one fixed gap twice, low = high)."""
+    """a < b < c, the gaps b - a and c - b drawn uniformly from {low, ..., high} times `stride` frames, apart from each
+    other unless `equal` (ALAM 004, appendix A.1: 1 to 16 at a frame skip of 5; RotVLA 001, Eq. 6: one fixed gap twice,
+    low = high)."""
 
     low: int
     high: int
+    stride: int = 1
     equal: bool = False
     count: int = 3
 
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.high:
             raise ConfigError(f"a triplet's gaps need 1 <= low <= high, got low={self.low}, high={self.high}")
+        if self.stride < 1:
+            raise ConfigError(f"a triplet's gaps are multiples of stride >= 1 frames, got stride={self.stride}")
 
     def offsets(self, index: np.ndarray, *, seed: int, step: int) -> np.ndarray:
         draws = [random_words(seed=seed, step=step, index=index, stream=stream) for stream in (3, 4)]
         width = np.uint64(self.high - self.low + 1)
         first = self.low + (draws[0] % width).astype(np.int64)
         second = first if self.equal else self.low + (draws[1] % width).astype(np.int64)
-        return np.stack([np.zeros_like(first), first, first + second], axis=1)
+        return self.stride * np.stack([np.zeros_like(first), first, first + second], axis=1)

@@ -38,6 +38,11 @@ def test_a_draw_is_a_function_of_seed_step_and_sample_alone():
     assert not np.array_equal(whole, draw(INDEX, seed=4, step=7))
 
 
+def test_a_stride_skips_frames_and_draws_the_same_gaps():
+    plain = Triplet(low=1, high=16).offsets(INDEX, seed=0, step=0)
+    assert np.array_equal(Triplet(low=1, high=16, stride=5).offsets(INDEX, seed=0, step=0), 5 * plain)
+
+
 def test_equal_gaps_are_equal():
     offsets = Triplet(low=2, high=9, equal=True).offsets(INDEX, seed=0, step=0)
     assert (offsets[:, 2] == 2 * offsets[:, 1]).all()
@@ -51,6 +56,7 @@ def test_equal_gaps_are_equal():
         lambda: Clip(count=0),
         lambda: Triplet(low=0, high=3),
         lambda: Triplet(low=4, high=3),
+        lambda: Triplet(low=1, high=3, stride=0),
     ],
 )
 def test_impossible_gaps_are_refused(build):
