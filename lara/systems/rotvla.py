@@ -4,6 +4,7 @@
     loss = |I_b - D(I_a, R_ab)|^2 + |I_c - D(I_b, R_bc)|^2 + |I_c - D(I_a, R_ac)|^2 + KL            (Eqs. 7, 8, 11, 12)
     R_ac = R_ab R_e' R_bc: composition in the gauge whose unit is R_e                                (Eq. 10)
 
+lam.reconstruction is the MEAN of the first two errors: the sum above has weights 2 and 1 (conf/stage/lam_rotvla.yaml).
 The composed prediction is what keeps a latent from being a copy of the next frame: applied twice, it must still move.
 """
 

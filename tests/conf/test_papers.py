@@ -20,3 +20,25 @@ def test_alam_skips_frames_and_updates_on_4096_triplets():
     frames, runtime = build(config["data"]["frames"]), config["runtime"]
     assert (frames.low, frames.high, frames.stride) == (1, 16, 5)
     assert runtime["batch_size"] * runtime["accumulate"] == 4096
+
+
+def test_rotvla_weighs_its_three_predictions_alike():
+    """001, Eq. 12: l_1 + l_2 + l_composed, where lam.reconstruction is the mean of the first two."""
+    weights = recipe("lam_rotvla")["stage"]["weights"]["lam"]
+    assert (weights["reconstruction"], weights["composed"]) == (2.0, 1.0)
+
+
+def test_recipes_keep_the_weights_that_their_results_were_measured_with():
+    """docs/results/lam_family.md, policies.md and lams_four.md."""
+    for name, expected in {"lam_rotvla_tiny": (1.0, 0.3), "lam_rotvla_tiny_chunk": (1.0, 1.0)}.items():
+        weights = recipe(name)["stage"]["weights"]["lam"]
+        assert (weights["reconstruction"], weights["composed"]) == expected
+
+
+def test_rotvla_clips_in_stages_two_and_three_only():
+    """001, Table 5."""
+    policy = ["policy.backbone.path=x", "lam_run=x"]
+    assert recipe("lam_rotvla")["optim"]["clip_norm"] is None
+    assert recipe("lam_rotvla_features")["optim"]["clip_norm"] is None
+    assert recipe("rotvla_pretrain", *policy)["optim"]["clip_norm"] == 1.0
+    assert recipe("rotvla_finetune", *policy, "init=x")["optim"]["clip_norm"] == 1.0
