@@ -22,6 +22,14 @@ def test_alam_skips_frames_and_updates_on_4096_triplets():
     assert runtime["batch_size"] * runtime["accumulate"] == 4096
 
 
+def test_alam_learns_and_executes_chunks_of_five_on_metaworld():
+    """004, appendix B; a chunk of H actions has the latents of H + 1 frames."""
+    config = recipe("alam_transfer", "policy.backbone.path=x", "lam_run=x")
+    assert (config["horizon"], config["data"]["frames"]["count"]) == (5, 6)
+    protocol = build(resolved(compose("eval", ["protocol=mt50_alam", "client.checkpoint=x", "output=x"]))["protocol"])
+    assert (protocol.execute, protocol.episodes, protocol.max_steps, len(protocol.tasks)) == (5, 10, 200, 50)
+
+
 def test_rotvla_weighs_its_three_predictions_alike():
     """001, Eq. 12: l_1 + l_2 + l_composed, where lam.reconstruction is the mean of the first two."""
     weights = recipe("lam_rotvla")["stage"]["weights"]["lam"]
