@@ -7,6 +7,7 @@ import sys
 
 from lara import __version__
 from lara.errors import LaraError, nearest
+from lara.trust import take_trust, trusting
 
 COMMANDS = {
     "collect": "demonstrations from a simulator's scripted experts -> a LeRobot dataset",
@@ -39,7 +40,9 @@ examples:
   lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
   lara show experiment=lara_pretrain
 
-lara COMMAND --help shows a command's configuration and its choices.
+lara COMMAND --help shows a command's configuration and its choices. Two flags, believed here and in no file:
+  --allow-package NAME    also build classes of this package that are marked as buildable (repeatable)
+  --trust-remote-code     run the code that comes with a Hugging Face model pinned by its commit
 """
 
 
@@ -63,7 +66,9 @@ def main(argv: list[str] | None = None) -> int:
         print(usage(module, name, COMMANDS[name]))
         return 0
     try:
-        return module.main(rest)
+        trust, rest = take_trust(rest)
+        with trusting(trust):
+            return module.main(rest)
     except LaraError as error:
         print(f"lara {name}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2

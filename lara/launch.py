@@ -25,15 +25,15 @@ def launch(config: dict[str, Any]) -> TrainResult:
     data = build_data(config)
     data.prepare()
     torch.manual_seed(config["seed"])
-    system, stage = build(config["system"]), build(config["stage"])
+    system, stage = build(config["system"], "model"), build(config["stage"], "run")
     require_actions(stage, system, dims=data.card().robot.action.dim, source=str(config["data"]["root"]))
     return train(
         system=system,
         data=data,
         stage=stage,
-        optim=build(config["optim"]),
-        runtime=build(config["runtime"]),
-        trackers=[build(config["tracking"])],
+        optim=build(config["optim"], "run"),
+        runtime=build(config["runtime"], "run"),
+        trackers=[build(config["tracking"], "run")],
         output=Path(config["output"]),
         config=saved_config(config),
         seed=config["seed"],
@@ -44,7 +44,7 @@ def launch(config: dict[str, Any]) -> TrainResult:
 def build_data(config: dict[str, Any]) -> Any:
     """The data of a configuration, with the statistics of the robot that it inherits, if any. Not yet prepared."""
     statistics = _inherited_statistics(config)
-    return build(config["data"]) if statistics is None else build(config["data"], statistics=statistics)
+    return build(config["data"], "data", **({} if statistics is None else {"statistics": statistics}))
 
 
 def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
@@ -75,13 +75,13 @@ def _inherited_statistics(config: dict[str, Any]) -> Any:
     card = DataCard.from_dict(read_checkpoint(Path(config["inherit"])).card)
     if card.embodiment != config["data"]["embodiment"]:
         return None
-    layout = build(config["data"].get("layout"))
+    layout = build(config["data"].get("layout"), "data")
     if card.layout != layout:
         raise ConfigError(
             f"{config['inherit']} knows the robot '{card.embodiment}' in the layout {card.layout}, this run gives "
             f"data.layout={layout}; its statistics are in other units, so give both runs one layout or inherit=null"
         )
-    relative = build(config["data"].get("relative"))
+    relative = build(config["data"].get("relative"), "data")
     if card.relative != relative:
         raise ConfigError(
             f"{config['inherit']} knows the robot '{card.embodiment}' with relative={card.relative}, this run gives "

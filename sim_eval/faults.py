@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from sim_eval.toy import ReachDemonstrator, ReachPolicy
 
 class FaultyPolicy(ReachPolicy):
     """faults: {episode number: "raise" | "exit" | "hang" | "nan"}, in every task, at the first chunk."""
+
+    buildable: ClassVar[str] = "body"
 
     def __init__(self, *, faults: Mapping[int, str], while_exists: str) -> None:
         super().__init__()
@@ -41,6 +43,8 @@ class FaultyPolicy(ReachPolicy):
 
 class FaultyDemonstrator(ReachDemonstrator):
     """Breaks at one attempt of one task. fault: "raise" | "exit"."""
+
+    buildable: ClassVar[str] = "body"
 
     def __init__(self, *, seed: int, task: str, attempt: int, fault: str, while_exists: str) -> None:
         super().__init__(seed=seed)

@@ -28,6 +28,7 @@ def build_benchmark(config: dict[str, Any], protocol: Protocol) -> Benchmark:
     """The benchmark of a `_target_` config with the scene that the protocol fixes."""
     return build(
         config,
+        "body",
         goal_seed=protocol.goal_seed,
         cameras=list(protocol.cameras),
         image_size=protocol.image_size,
@@ -61,7 +62,7 @@ def shard_main(pipe: Connection, benchmark: dict[str, Any], policy: dict[str, An
     frozen = protocol_from_dict(protocol)
     try:
         body = build_benchmark(benchmark, frozen)
-        client: PolicyClient = build(policy)
+        client: PolicyClient = build(policy, "body")
         _send(pipe, {"facts": facts_of(body, client)})
     except Exception as error:  # the parent raises it: a policy or simulator that cannot be built ends the run
         _send(pipe, {"refused": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ RADIUS = 0.12  # distance to the disk's centre that counts as success
 
 class Reach:
     """A `Benchmark`. goal_seed and the episode decide the disks and the start; the world is [-1, 1] x [-1, 1]."""
+
+    buildable: ClassVar[str] = "body"
 
     name = "toy"
     action = ACTION
@@ -122,6 +124,8 @@ class ReachPolicy:
     noise: standard deviation of the noise on each action; from about 2 on it fails often.
     """
 
+    buildable: ClassVar[str] = "body"
+
     def __init__(self, *, horizon: int = 4, noise: float = 0.0, identity: str = "scripted") -> None:
         self._horizon = horizon
         self._noise = noise
@@ -157,6 +161,8 @@ class ReachDemonstrator:
 
     noise: standard deviation of what is added to the executed actions. gives_up: fraction of attempts that fail.
     """
+
+    buildable: ClassVar[str] = "body"
 
     def __init__(self, *, seed: int, image_size: int = 16, noise: float = 0.3, gives_up: float = 0.2) -> None:
         self._seed = seed

@@ -21,7 +21,7 @@ def main(overrides: Sequence[str]) -> int:
             key: config[key]
             for key in ("demonstrator", "tasks", "episodes", "seed", "output", "fps", "processes", "keep_failures")
         },
-        storage=build(config["storage"]),
+        storage=build(config["storage"], "data"),
     )
     print(f"{config['output']}: {config['episodes']} episodes of each of {len(config['tasks'])} tasks")
     return 0

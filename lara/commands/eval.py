@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CONFIG = "eval"
 
@@ -24,10 +25,11 @@ def main(overrides: Sequence[str]) -> int:
 
 def evaluate(config: dict) -> dict:
     """The evaluation that a resolved conf/eval.yaml describes; returns the dict of summary.json."""
-    from lara.build import build
+    from importlib import import_module
 
-    run = build({"_target_": "sim_eval.run.evaluate", "_partial_": True})
-    return run(
+    # named, not imported: lara knows no simulator, and an installation without one has every other command
+    run: Any = import_module("sim_eval.run")
+    return run.evaluate(
         benchmark=config["benchmark"]["environment"],
         policy=config["policy"],
         protocol={k: v for k, v in config["protocol"].items() if k != "_target_"},

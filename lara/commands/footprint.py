@@ -48,9 +48,11 @@ class Footprint:
 
 def measure(config: dict[str, Any]) -> Footprint:
     """config: a resolved conf/train.yaml. Raises what building and the stage raise (ConfigError, missing extras)."""
-    stage, runtime, optim = (build(config[key]) for key in ("stage", "runtime", "optim"))
+    stage, runtime, optim = (build(config[key], "run") for key in ("stage", "runtime", "optim"))
     with torch.device("meta"):
-        system = build(config["system"]).to("meta")  # some libraries make their constants on the CPU all the same
+        system = build(config["system"], "model").to(
+            "meta"
+        )  # some libraries make their constants on the CPU all the same
     applied = apply_stage(system, stage)
     learning = applied.learning
     learns = {id(p) for p in learning.values()}
@@ -117,8 +119,8 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
     cameras, lam_cameras = len(data["cameras"]), len(data["lam_cameras"])
     horizon, action, state = data["horizon"], data["action_dim_max"], data["state_dim_max"]
     size, lam_size = data["image_size"], data["lam_image_size"]
-    count = (build(data["frames"]).count if data.get("frames") else 2) if lam_cameras else 0
-    latents = build(data["latents"]) if data.get("latents") else None
+    count = (build(data["frames"], "data").count if data.get("frames") else 2) if lam_cameras else 0
+    latents = build(data["latents"], "data") if data.get("latents") else None
     meta: dict[str, Any] = {"device": "meta"}
     return Batch(
         observation=Observation(
@@ -133,7 +135,9 @@ def example_batch(data: dict[str, Any], n: int) -> Batch:
         frames_BFVCHW=torch.zeros(n, count, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta),
         frame_mask_BF=torch.ones(n, count, dtype=torch.bool, **meta),
         index_B=torch.zeros(n, dtype=torch.long, **meta),
-        codes_BT=torch.zeros(n, build(data["codes"]).tokens, dtype=torch.long, **meta) if data.get("codes") else None,
+        codes_BT=torch.zeros(n, build(data["codes"], "data").tokens, dtype=torch.long, **meta)
+        if data.get("codes")
+        else None,
         latents_BTVD=torch.zeros(n, *latents.shape, **meta) if latents else None,
         latent_mask_BT=torch.zeros(n, latents.steps, dtype=torch.bool, **meta) if latents else None,
     )

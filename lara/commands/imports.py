@@ -53,7 +53,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
         pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     config = moto_config(source, **pixels)
     config["encoder"]["weights"] = encoder
-    lam = load_moto(source, encoder=build(config["encoder"], packages=("lara",)), **pixels)
+    lam = load_moto(source, encoder=build(config["encoder"], "model"), **pixels)
     system = Lara(lam=lam)
     # the checkpoint holds the encoder's weights too: who loads it need not download them again
     config["encoder"]["weights"] = "random"

@@ -235,7 +235,7 @@ _BUILT: list[Demonstrator] = []
 
 def _demonstrator(job: dict[str, Any]) -> Demonstrator:
     if not _BUILT:
-        _BUILT.append(build(job["demonstrator"], seed=job["seed"]))
+        _BUILT.append(build(job["demonstrator"], "body", seed=job["seed"]))
     return _BUILT[0]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -30,6 +31,8 @@ _FIRST = 16  # streams below belong to shifts and frame sampling
 class ColorJitter:
     """brightness, contrast, saturation s: a factor uniform in [max(0, 1 - s), 1 + s]; hue h, at most 0.5: a shift
     uniform in [-h, h] of a turn of the colour wheel. 0 leaves that adjustment out. (torchvision's ColorJitter.)"""
+
+    buildable: ClassVar[str] = "data"
 
     brightness: float = 0.2
     contrast: float = 0.2

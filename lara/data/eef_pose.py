@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class AbsolutePose:
     tolerance:           how far the displacements between recorded poses, as commands, may be from the recorded ones:
                          their root mean square difference over the commands' own, for positions and rotations each.
     """
+
+    buildable: ClassVar[str] = "data"
 
     position: Sequence[str]
     rotation: Sequence[str]

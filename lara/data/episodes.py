@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,6 +69,8 @@ class EpisodeData:
 
     Raises ConfigError for settings that do not fit together or the dataset, DataError for faults of the dataset.
     """
+
+    buildable: ClassVar[str] = "data"
 
     def __init__(
         self,

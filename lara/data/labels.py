@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class LatentActions:
 
     root: a sidecar, or a dataset labelled in place. column: "z", "code" or "index". prefix: of the columns.
     """
+
+    buildable: ClassVar[str] = "data"
 
     root: Path | str
     column: str = "z"
@@ -71,6 +73,8 @@ class LatentCodes:
     steps: how many pairs. queries: Q of the LAM that made them; T = steps * Q tokens per sample.
     """
 
+    buildable: ClassVar[str] = "data"
+
     root: Path | str
     queries: int
     steps: int = 1
@@ -110,6 +114,8 @@ class LatentSteps:
     roots: one set of labels per camera, in the order of the policy's latent streams. steps: T, as many as there are
     latents in a chunk. dim: numbers per latent, Q * D. gap: in frames; labels of another are refused.
     """
+
+    buildable: ClassVar[str] = "data"
 
     roots: tuple[str, ...]
     steps: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -92,6 +92,8 @@ class UnifiedLayout:
     form than Euler angles, cannot be converted so: `placements` raises ConfigError, and its dataset is to be rewritten
     with `data.unified_actions.actions_between` first.
     """
+
+    buildable: ClassVar[str] = "data"
 
     action: Mapping[str, str]
     state: Mapping[str, str | None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class RelativeActions:
     Per number, so right for joints and positions. A gripper's command and the numbers of a rotation are to stay
     absolute: angles wrap, and a difference of quaternions or matrix columns is no rotation.
     """
+
+    buildable: ClassVar[str] = "data"
 
     state: Mapping[str, str]
 

@@ -7,7 +7,7 @@ The same sample of the same step always gives the same frames: draws come from a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class Clip:
     ALAM 004, section 3.3: H + 1 consecutive frames give the H latents of H actions, so count = H + 1,
     gap = 1; LatBot 002: 16 frames."""
 
+    buildable: ClassVar[str] = "data"
+
     count: int
     gap: int = 1
 
@@ -61,6 +63,8 @@ class Clip:
 class Between:
     """a < b < c at t, t + j, t + gap, j uniform in {1, ..., gap - 1}: a triplet whose ends are the pair that a policy
     is aligned with, for laws kept on in joint training (no paper's; gap = H)."""
+
+    buildable: ClassVar[str] = "data"
 
     gap: int
     count: int = 3
@@ -80,6 +84,8 @@ class Triplet:
     """a < b < c, the gaps b - a and c - b drawn uniformly from {low, ..., high} times `stride` frames, apart from each
     other unless `equal` (ALAM 004, appendix A.1: 1 to 16 at a frame skip of 5; RotVLA 001, Eq. 6: one fixed gap twice,
     low = high)."""
+
+    buildable: ClassVar[str] = "data"
 
     low: int
     high: int

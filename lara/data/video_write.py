@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class VideoStorage:
     crf: 0 best ... 63 (AV1) or 51 (h264) worst. preset: the encoder's own speed preset (AV1 only; higher is faster).
     threads: encoder threads per video; 1 suits collectors that run in parallel.
     """
+
+    buildable: ClassVar[str] = "data"
 
     codec: Codec = "libsvtav1"
     gop: int = 2

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from lara.errors import ConfigError
 
@@ -43,6 +43,8 @@ class Protocol:
     versions:          {package: version} of what makes the physics and the pixels. Empty in a preset: filled in by the
                        run. Given: the run refuses other versions.
     """
+
+    buildable: ClassVar[str] = "run"
 
     benchmark: str
     tasks: tuple[str, ...]

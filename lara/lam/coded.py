@@ -6,7 +6,7 @@ number of codes. Training is that of the continuous model, whose commitment pull
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,6 +25,8 @@ class CodedActionModel(LatentActionModel):
     Raises ConfigError for others: a code must be its own code, so that decoding quantises it to itself. FSQ's maps into
     its channels and out again do not grant that, and a SoftVQ has no codes to choose.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -26,6 +26,8 @@ class FeatureActionModel(LatentActionModel):
     decoder: factory of a `lam.decoders.features.TokenDecoder`, called with queries=, dim=, tokens= and context_width=.
     There are no pixels, so no LPIPS and no PSNR: the quality is a relative error, see `quality`.
     """
+
+    buildable: ClassVar[str] = "model"
 
     measure = "error"
 

@@ -5,6 +5,8 @@ sequence = [ Q queries | P patches of frame i | SEP | P patches of frame j ]  ->
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ class MFormer(nn.Module):
         first have to find the little that moved learn to ignore both: the decoder then does as well with any other
         sample's latent. A pretrained encoder needs no such help (False, the paper's form).
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ An action is only asked for where the whole clip is real: a latent of frames pas
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -40,6 +40,8 @@ class LatBotLam(nn.Module):
     perceptual: optional LPIPS module (term "lpips").
     frames:  F, of the clips that are read.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ The same pair always gives the same z: no dropout, no patch shuffling, no noise 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -31,6 +31,8 @@ class LatentActionModel(nn.Module):
     What is reconstructed is asked through `source`, `target`, `error`, `quality`: pixels here, the encoder's tokens in
     lam.features. measure: the name of that quality, for the log ("psnr", beside "psnr_copy" and "psnr_other_latent").
     """
+
+    buildable: ClassVar[str] = "model"
 
     measure = "psnr"
     reads_state = False

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,8 @@ class MotoEncoder(TimmEncoder):
     mean, std: of the pixels that the checkpoint was trained on, ImageNet's unless its training left them in [0, 1].
     """
 
+    buildable: ClassVar[str] = "model"
+
     def __init__(
         self,
         *,
@@ -65,6 +67,8 @@ class MotoEncoder(TimmEncoder):
 class MotoFormer(MFormer):
     """MFormer with the release's feed-forward width, exact GELU and LayerNorm eps."""
 
+    buildable: ClassVar[str] = "model"
+
     def __init__(self, *, width: int, hidden: int, eps: float, **sizes: Any) -> None:
         super().__init__(width=width, **sizes)
         _small_print(self.trunk, width=width, hidden=hidden, eps=eps)
@@ -72,6 +76,8 @@ class MotoFormer(MFormer):
 
 class MotoDecoder(PixelDecoder):
     """PixelDecoder with the release's small print, in pixels normalised by mean and std."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,
@@ -119,14 +125,14 @@ def load_moto(
     config = moto_config(path, mean=mean, std=std)
     tensors, known = read_tensors(Path(path)), read_config(Path(path))
     if encoder is None:
-        encoder = build(config["encoder"], packages=("lara",))
+        encoder = build(config["encoder"], "model")
     want = (size(known["m_former"], "num_patches"), size(known["m_former"], "input_hidden_size"))
     if (encoder.tokens, encoder.width) != want:
         raise CheckpointError(
             f"{path}: expected an encoder of {want[0]} tokens of width {want[1]} (class token included), got "
             f"{encoder.tokens} of width {encoder.width}"
         )
-    made = {part: build(config[part], packages=("lara",)) for part in ("former", "space", "decoder")}
+    made = {part: build(config[part], "model") for part in ("former", "space", "decoder")}
     lam = LatentActionModel(encoder=encoder, queries=config["queries"], **made)
     translated = _translated(tensors, known, str(path))
     for part in ("former", "decoder"):

@@ -7,7 +7,7 @@ there (the decoder, a quantiser that the space no longer has) stays behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 class TransitionEncoder(nn.Module):
     """encoder, former, space, queries: as in `LatentActionModel`. Its methods give no gradient to anything."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, encoder: Any, former: Callable[..., nn.Module], space: Any, queries: int = 8) -> None:
         super().__init__()

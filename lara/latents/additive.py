@@ -5,6 +5,8 @@ What happens from a to c is what happens from a to b plus what happens from b to
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ class AdditiveSpace(nn.Module):
     quantizer: a VQSpace of the same dim between z and the decoder, in pretraining only (the paper's has 7 codes moved
                by EMA); None decodes z itself. Laws, alignment and export are on the continuous z (Eqs. 7 and 10).
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int = 128, quantizer: VQSpace | None = None) -> None:
         super().__init__()

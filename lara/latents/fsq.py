@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,6 +24,8 @@ class FSQSpace(nn.Module):
     dim:    D. Where it is not len(levels), linear maps lead into the channels and out again.
     levels: of each channel, at least 3 each. [5, 5, 5] has 125 codes, as many as LARA's 128.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int = 32, levels: Sequence[int] = (5, 5, 5)) -> None:
         super().__init__()

@@ -5,6 +5,8 @@ For training from scratch VQSpace is the better one: here nothing revives a code
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ class MotoVQSpace(nn.Module):
     beta: on the CODEBOOK term. VQ-VAE (Eq. 3) puts it on the commitment; the released code calls its own order "legacy"
           and trained with it.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int = 32, codes: int = 128, beta: float = 0.25) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ anchored identity R_e it is R_ac = R_ab R_e' R_bc (`Gauge`), which is plain matm
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -36,6 +37,8 @@ class RotationSpace(nn.Module):
             raw matrix' skew part: no SVD, N(N-1)/2 free numbers, not idempotent, so `project` must be applied once.
     softvq: the codebook of Eqs. 15-16, of the same dim; None for a continuous space without. It needs onto = "svd".
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

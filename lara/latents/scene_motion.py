@@ -5,7 +5,7 @@ Both go to the decoder; what the robot did must be readable from the motion toke
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,6 +24,8 @@ class SceneMotion(NamedTuple):
 
 class SceneMotionSpace(nn.Module):
     """R^dim, Q = scene + motion queries, the scene's first. The paper has 64 and 64."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int, scene: int = 64, motion: int = 64) -> None:
         super().__init__()

@@ -5,6 +5,8 @@ Every update moves all codes, so none is left behind.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ class SimVQSpace(nn.Module):
 
     The paper weighs commitment 0.25 against codebook 1.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int = 32, codes: int = 128, rotation_trick: bool = False) -> None:
         super().__init__()

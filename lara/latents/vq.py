@@ -7,6 +7,8 @@ set; codes that nothing uses are moved onto samples of the current batch.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ class VQSpace(nn.Module):
     gradient:      learn the codebook by gradient ("codebook" term) instead of by moving average.
     rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

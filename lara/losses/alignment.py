@@ -13,6 +13,8 @@ Objectives are made with `dim` = D, which only those with statistics use.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -25,6 +27,8 @@ from lara.ops.similarity import cosine
 class RawCosine(nn.Module):
     """mean of 1 - cos(z, p): in [0, 2], the same gradient as the paper's -cos."""
 
+    buildable: ClassVar[str] = "model"
+
     def __init__(self, *, dim: int) -> None:
         super().__init__()
 
@@ -36,6 +40,8 @@ class RawCosine(nn.Module):
 
 class CentredCosine(nn.Module):
     """mean of 1 - cos(z - mean z, p - mean p), with running means that carry no gradient."""
+
+    buildable: ClassVar[str] = "model"
 
     mean_z: Tensor
     mean_p: Tensor
@@ -70,6 +76,8 @@ class CentredCosine(nn.Module):
 
 class InfoNCE(nn.Module):
     """Cross-entropy of finding z_i for p_i and p_i for z_i among the batch's real samples (CLIP's symmetric form)."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int, temperature: float = 0.1) -> None:
         super().__init__()

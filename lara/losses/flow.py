@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -20,3 +22,12 @@ def velocity_l1(
 ) -> Float[Tensor, ""]:
     """|v_theta - target| averaged over real numbers (ALAM 004, Eq. 13, as a mean)."""
     return masked_mean((velocity_BHA.float() - target_BHA.float()).abs(), mask_BHA)
+
+
+class VelocityMSE:
+    """`velocity_mse` as a configuration names it, for a diffusion variant of a system that otherwise takes L1."""
+
+    buildable: ClassVar[str] = "model"
+
+    def __call__(self, velocity_BHA: Tensor, target_BHA: Tensor, mask_BHA: Tensor) -> Tensor:
+        return velocity_mse(velocity_BHA, target_BHA, mask_BHA)

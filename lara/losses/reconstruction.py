@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -31,6 +33,8 @@ class Perceptual(nn.Module):
     network: "vgg" | "alex" | "squeeze". backbone_weights: "hub" (torchvision's cache or download) or the path of a
     local state dict in safetensors format; "random" is for tests only.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, network: str = "vgg", backbone_weights: str = "hub") -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,8 @@ class SoftVQ(nn.Module):
     temperature: > 0, in the unit of the distance |x - c| (not squared). Towards 0 it becomes nearest-code VQ, towards
                  infinity every token becomes the mean code. 0.07 is the SoftVQ release's; RotVLA states none.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, dim: int, codes: int = 1024, temperature: float = 0.07) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
 from lara.nn.blocks import EncoderBlock
@@ -13,6 +15,8 @@ class SelfAttentionAdapter(nn.Module):
 
     (B, J, context_width) -> (B, J, width). GR00T-N1.5 keeps the backbone's width; a smaller one is cheaper.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, context_width: int, heads: int, layers: int = 1, width: int | None = None) -> None:
         super().__init__()

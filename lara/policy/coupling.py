@@ -6,7 +6,7 @@ Streams are dicts, name -> (B, tokens, width); "action" is one of them, all othe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -108,6 +108,8 @@ class TwoStage:
     One expert does both. Trained in two passes with a time each: latents noised and actions absent; actions noised and
     latents clean, at tau = 1. The layout must not let a latent see an action, or the first could not come first.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def train(self, expert: UnifiedExpert, process: Process, data: Streams, noise: Streams, given: Given) -> Answer:
         _require_latents_first(expert.layout)

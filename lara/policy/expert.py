@@ -1,12 +1,14 @@
 """The flow-matching action expert: a DiT over [state | action_1 .. action_H] that looks at vision-language tokens.
 
-This is the layout `policy.layout.state_action` of the one DiT that all layouts share (`policy.trunk`, which also says
+This is the layout `policy.layout.StateAction` of the one DiT that all layouts share (`policy.trunk`, which also says
 what the named states are). Alignment taps a name, never an index from the end of a list.
 
 B batch, H action horizon, A action dims (A_max), S state dims (S_max), E width, L blocks, J VL tokens.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -39,6 +41,8 @@ def tapped_state(depth: int, blocks: int) -> str:
 
 class FlowExpert(Trunk):
     """slots: robots with their own state and action MLPs. horizon: H. The velocity head starts at zero."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

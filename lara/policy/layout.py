@@ -9,7 +9,7 @@ arrow (viewer, seen, reach) lets every token of `viewer` attend to tokens of `se
 
 Masks written out (rows look, columns are looked at; s state, z latent, u action, 1 = sees):
 
-    state_action(horizon=2)               latent_action(latents=2, horizon=2)     latent_chunk(latents=2)
+    StateAction(horizon=2)                LatentThenAction(latents=2, horizon=2)  LatentChunk(latents=2)
           s  u1 u2                              s  z1 z2 u1 u2                          z1 z2
       s   1  1  1                           s   1  1  1  1  1                       z1  1  1
       u1  1  1  1                           z1  0  1  1  0  0                       z2  1  1
@@ -17,7 +17,7 @@ Masks written out (rows look, columns are looked at; s state, z latent, u action
                                             u1  1  1  1  1  1
                                             u2  1  1  1  1  1
 
-    interleaved(horizon=2, views=2)
+    Interleaved(horizon=2, views=2)
           s  z1 w1 u1 z2 w2 u2            z the first view's latent of a step, w the second view's
       s   1  0  0  0  0  0  0
       z1  1  1  1  0  0  0  0
@@ -33,8 +33,8 @@ action would reach the latent one block later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -143,51 +143,76 @@ class TokenLayout:
 
     def without(self, viewers: tuple[str, ...], seen: tuple[str, ...]) -> TokenLayout:
         """The same tokens, where none of `viewers` sees any of `seen`."""
-        return replace(self, arrows=tuple(a for a in self.arrows if not (a[0] in viewers and a[1] in seen)))
+        return TokenLayout(
+            segments=self.segments,
+            arrows=tuple(a for a in self.arrows if not (a[0] in viewers and a[1] in seen)),
+            context=self.context,
+            interleaved=self.interleaved,
+        )
 
 
-def state_action(*, horizon: int) -> TokenLayout:
+class StateAction(TokenLayout):
     """LARA (003 section A.1): [state | action], everybody sees everybody; the layout of `FlowExpert`."""
-    return _layout({"state": 1, "action": horizon}, {"state": ["state", "action"], "action": ["state", "action"]})
+
+    buildable: ClassVar[str] = "model"
+
+    def __init__(self, *, horizon: int) -> None:
+        both = ["state", "action"]
+        super().__init__(**_blocks({"state": 1, "action": horizon}, {"state": both, "action": both}))
 
 
-def latent_action(*, latents: int, horizon: int) -> TokenLayout:
+class LatentThenAction(TokenLayout):
     """RotVLA's fine-tuning (001 section 3.3): latents see vision-language tokens and latents; actions see everything.
     The state belongs to the robot's side: the paper's latents attend "only to vision-language tokens"."""
-    everything = ["state", "latent", "action"]
-    return _layout(
-        {"state": 1, "latent": latents, "action": horizon},
-        {"state": everything, "latent": ["latent"], "action": everything},
-    )
+
+    buildable: ClassVar[str] = "model"
+
+    def __init__(self, *, latents: int, horizon: int) -> None:
+        everything = ["state", "latent", "action"]
+        super().__init__(
+            **_blocks(
+                {"state": 1, "latent": latents, "action": horizon},
+                {"state": everything, "latent": ["latent"], "action": everything},
+            )
+        )
 
 
-def latent_chunk(*, latents: int) -> TokenLayout:
+class LatentChunk(TokenLayout):
     """RotVLA's pretraining (001 section 3.2): the latent is the action chunk, of N tokens."""
-    return _layout({"latent": latents}, {"latent": ["latent"]})
+
+    buildable: ClassVar[str] = "model"
+
+    def __init__(self, *, latents: int) -> None:
+        super().__init__(**_blocks({"latent": latents}, {"latent": ["latent"]}))
 
 
-def interleaved(*, horizon: int, views: int) -> TokenLayout:
+class Interleaved(TokenLayout):
     """ALAM (004, Eq. 11): [state | z_1 of each view, u_1 | ... | z_H of each view, u_H]; segments latent_1, latent_2...
 
     Latents see the state and the latents of their own and earlier steps, never an action; an action sees the state and
     everything up to and with itself. The state sees itself alone: it stands first, and latents look at it.
     """
-    latents = tuple(f"latent_{k}" for k in range(1, views + 1))
-    arrows: list[Arrow] = [("state", "state", "all")]
-    for viewer in (*latents, "action"):
-        seen = (*latents, "action") if viewer == "action" else latents
-        arrows += [(viewer, "state", "all"), *((viewer, other, "past") for other in seen)]  # type: ignore[list-item]
-    return TokenLayout(
-        segments=(("state", 1), *((name, horizon) for name in latents), ("action", horizon)),
-        arrows=tuple(arrows),
-        context=("state", *latents, "action"),
-        interleaved=(*latents, "action"),
-    )
+
+    buildable: ClassVar[str] = "model"
+
+    def __init__(self, *, horizon: int, views: int) -> None:
+        latents = tuple(f"latent_{k}" for k in range(1, views + 1))
+        arrows: list[Arrow] = [("state", "state", "all")]
+        for viewer in (*latents, "action"):
+            seen = (*latents, "action") if viewer == "action" else latents
+            arrows += [(viewer, "state", "all"), *((viewer, other, "past") for other in seen)]  # type: ignore[list-item]
+        super().__init__(
+            segments=(("state", 1), *((name, horizon) for name in latents), ("action", horizon)),
+            arrows=tuple(arrows),
+            context=("state", *latents, "action"),
+            interleaved=(*latents, "action"),
+        )
 
 
-def _layout(segments: dict[str, int], sees: dict[str, list[str]]) -> TokenLayout:
-    return TokenLayout(
-        segments=tuple(segments.items()),
-        arrows=tuple((viewer, other, "all") for viewer, seen in sees.items() for other in seen),
-        context=tuple(segments),
-    )
+def _blocks(segments: dict[str, int], sees: dict[str, list[str]]) -> dict[str, Any]:
+    """The fields of a layout whose segments see all tokens of others or none, and all of the context."""
+    return {
+        "segments": tuple(segments.items()),
+        "arrows": tuple((viewer, other, "all") for viewer, seen in sees.items() for other in seen),
+        "context": tuple(segments),
+    }

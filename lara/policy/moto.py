@@ -12,7 +12,7 @@ B batch, T tokens, K codes, E width, J VL tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,8 @@ from lara.types import Observation
 
 class TokenHead(nn.Module):
     """Predicts code t from the VL tokens and the codes before it. width: of the VL tokens. tokens: T. codes: K."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, width: int, tokens: int, codes: int, heads: int, layers: int = 2) -> None:
         super().__init__()
@@ -70,6 +72,8 @@ class TokenHead(nn.Module):
 
 class MotoPolicy(Policy):
     """head: factory of a `TokenHead`, called with the width of the VL tokens. The rest is `Policy`'s."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, head: Callable[..., TokenHead], **policy: Any) -> None:
         super().__init__(**policy)

@@ -26,6 +26,8 @@ class Policy(nn.Module):
     tau_alpha, tau_beta, tau_scale: the law of the flow time, see ops.flow.sample_tau.
     """
 
+    buildable: ClassVar[str] = "model"
+
     # not SigLIP's pooling head, whose output an image-text model never reads
     lora_regex: ClassVar[dict[str, str]] = {
         "vlm": r"backbone\.(?!.*\.head\.).*\.([qkvo]_proj|out_proj|gate_proj|up_proj|down_proj|fc[12])",

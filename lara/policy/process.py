@@ -7,7 +7,7 @@ nothing around them has to know which one it is.
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -54,6 +54,8 @@ class Diffusion:
     2022; `step` is DDIM, which in these terms is an exact turn by the angle travelled, singular at neither end. tau is
     uniform. (004, Table 3 "DP" says no more than "diffusion".)
     """
+
+    buildable: ClassVar[str] = "model"
 
     def tau(self, n: int, device: torch.device | str) -> Tensor:
         return torch.rand(n, device=device)

@@ -8,6 +8,7 @@ B batch, H action horizon, A action dims, S state dims, E width, L blocks; noisy
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -24,8 +25,10 @@ class UnifiedExpert(nn.Module):
     """layout: which tokens there are and who sees whom; its segment "action", if any, has H tokens.
 
     latent_dim: D of one latent token (unused by a layout without latents). project_latents: noise them at the width of
-    an action, as ALAM does. Other arguments as in `FlowExpert`, whose function this is for `layout.state_action`.
+    an action, as ALAM does. Other arguments as in `FlowExpert`, whose function this is for `layout.StateAction`.
     """
+
+    buildable: ClassVar[str] = "model"
 
     attention: Tensor
     looks: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,8 +41,10 @@ class UnifiedPolicy(Policy):
     """backbone, adapter, draws: as in `Policy`. expert: factory of a `UnifiedExpert`.
 
     coupling: `Joint` (default) or `TwoStage`. process: `FlowMatching` (default) or `Diffusion`. With the layout
-    `state_action` and the defaults this is `Policy`, number for number.
+    `StateAction` and the defaults this is `Policy`, number for number.
     """
+
+    buildable: ClassVar[str] = "model"
 
     expert: UnifiedExpert  # type: ignore[assignment]
 

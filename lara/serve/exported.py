@@ -46,7 +46,7 @@ def read_exported(folder: Path) -> tuple[Any, DataCard]:
             f"{folder}: expected a config.json of format '{FORMAT}' {SCHEMA}; was it exported to=native?"
         )
     with filled_elsewhere():
-        system = build(config["system"], packages=("lara",))
+        system = build(config["system"], "model")
     own, weights = system.policy.state_dict(), load_tensors(folder / "policy.safetensors")
     wrong = sorted(set(own) ^ set(weights)) + [k for k in own if k in weights and own[k].shape != weights[k].shape]
     if wrong:

@@ -32,7 +32,7 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
     if "policy" not in sides:
         config.pop("tuning", None)
     with filled_elsewhere():
-        system = build(config, packages=("lara",))
+        system = build(config, "model")
     own = system.state_dict()
     weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}
     missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))

@@ -7,7 +7,7 @@ checkpoint's own data card, so that serving cannot drift from training.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -112,6 +112,25 @@ class TrainedPolicy:
             embodiment_B=torch.tensor([card.slot], device=on),
             action_dims_BA=self._action_dims_BA,
         )
+
+
+class CheckpointPolicy(TrainedPolicy):
+    """`load_policy` as a configuration names it (conf/client/checkpoint.yaml)."""
+
+    buildable: ClassVar[str] = "body"
+
+    def __init__(
+        self,
+        *,
+        checkpoint: str,
+        ema: bool = True,
+        steps: int = 5,
+        device: str = "cpu",
+        threads: int | None = None,
+        latents: str = "use",
+    ) -> None:
+        made = load_policy(checkpoint=checkpoint, ema=ema, steps=steps, device=device, threads=threads, latents=latents)
+        super().__init__(made.system, made.data, steps=steps, identity=made.identity)
 
 
 def _seed(key: tuple[int, ...]) -> int:

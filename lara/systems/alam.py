@@ -10,6 +10,8 @@ systems.alam_policy; beside a policy in training, they are LARA's `objective`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from lara.errors import ConfigError
@@ -32,6 +34,8 @@ class AdditiveLaws(TripletObjective):
     (lam.composition_relative, lam.reversal_relative, ours), which a shrinking z cannot win. A stage weighs one form and
     switches the other off by null; the ablations of Table 4 switch a law off in both.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def check(self, lam: LatentActionModel) -> None:
         if not isinstance(lam.space, GroupSpace):
@@ -71,6 +75,8 @@ class AdditiveLaws(TripletObjective):
 
 class Alam(TripletSystem):
     """ALAM's stage 1: a LAM under `AdditiveLaws`."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, lam: LatentActionModel) -> None:
         super().__init__(lam, AdditiveLaws())

@@ -10,6 +10,8 @@ not see the sign. The variants of Table 3 are the policy's coupling (`TwoStage`)
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from lara.errors import ConfigError
@@ -22,8 +24,10 @@ from lara.types import Batch
 
 class AlamPolicy(CoGeneration):
     """policy: over the layout `interleaved`, one latent stream per camera of the batch. lam: ALAM's, or any other (one
-    learned on pairs is the table's "LAM"). error: L1 (the paper); a diffusion variant may want `velocity_mse`.
+    learned on pairs is the table's "LAM"). error: L1 (the paper); a diffusion variant may want `VelocityMSE`.
     Terms: latent_1, latent_2, ... (in the order of data.lam_cameras), action."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self, *, policy: UnifiedPolicy, lam: TransitionEncoder | None = None, error: Error = velocity_l1

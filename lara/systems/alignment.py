@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,6 +38,8 @@ class Alignment(nn.Module):
                     from this term.
     fraction:       share of the batch that the LAM sees in joint training.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

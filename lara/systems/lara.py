@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class Lara(nn.Module):
     """policy, lam: either may be None. align: factory of an `Alignment` (needs both), or None. tuning: what of the
     policy may learn, and through adapters or not; None: everything that the policy itself leaves free. objective: what
     the LAM learns from which frames; None: `Pairs`. Those of ALAM and RotVLA keep their laws during joint training."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

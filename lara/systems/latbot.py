@@ -9,6 +9,8 @@ frame's term alone. Stages 2 and 3 are in `latbot_distill.py` and `latbot_finetu
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from lara.errors import ConfigError
@@ -19,6 +21,8 @@ from lara.types import Batch, Losses
 
 class LatBot(LamSystem):
     """Terms: lam.reconstruction, lam.action, lam.lpips if the model has LPIPS."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, lam: LatBotLam) -> None:
         if not isinstance(lam, LatBotLam):

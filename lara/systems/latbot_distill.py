@@ -10,7 +10,7 @@ able to write what it reads, and asks for no planning.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class LatBotDistill(nn.Module):
     Metrics: latent_of_mean, the error of always saying the mean latent of this batch, and common_teacher, the mean
     cosine between the teacher's latents of different samples: near 1 there is nothing to foretell.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, lam: LatBotLam, policy: Student, temperature: float = 1.0) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ sampling is a flow. Gripper numbers g (0 closed, 1 open) enter the cross-entropy
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,8 @@ class LatBotFinetune(nn.Module):
         grippers as they are (-1 and 1 for a robot with min_max normalisation and no layout that opens upwards).
     sharpness: of the logit.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ The LAM is not here: its codes come with the data (lara label), so that two LAMs
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from lara.types import ActionChunk, Batch, Losses, Observation
 class Moto(nn.Module):
     """Terms: "tokens", over codes that are real; "action". Samples without codes feed only the action term, samples
     without actions only the token term."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, policy: MotoPolicy) -> None:
         super().__init__()

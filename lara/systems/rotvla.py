@@ -10,6 +10,8 @@ The composed prediction is what keeps a latent from being a copy of the next fra
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from lara.errors import ConfigError
@@ -26,6 +28,8 @@ class RotationTriplets(TripletObjective):
     """For a LAM over a `RotationSpace`. Terms: lam.reconstruction (the mean of the two single steps), lam.composed (the
     two-step prediction; null is the ablation without triplet), lam.kl if the space has a SoftVQ, lam.lpips if the LAM
     has LPIPS."""
+
+    buildable: ClassVar[str] = "model"
 
     def check(self, lam: LatentActionModel) -> None:
         if not isinstance(lam.space, RotationSpace):
@@ -68,6 +72,8 @@ class RotationTriplets(TripletObjective):
 
 class RotVLA(TripletSystem):
     """RotVLA's stage I: a LAM under `RotationTriplets`."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, *, lam: LatentActionModel) -> None:
         super().__init__(lam, RotationTriplets())

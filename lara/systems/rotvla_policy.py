@@ -11,6 +11,7 @@ the same z that is generated is also agreed on, at a depth of one's choice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ from lara.types import Batch, Losses
 class RotVLAPolicy(CoGeneration):
     """policy: with the layout of its stage. lam: stage I's. align: factory of an `Alignment` (stage III only), or None.
     Terms: latent, action (as the layout has them), and those of the alignment."""
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

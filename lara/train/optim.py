@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class OptimConfig:
     clip_norm:     largest global gradient norm; None does not clip (the norm is computed and checked all the same).
     ema_decay:     moving average of what learns (see train.ema); None keeps none.
     """
+
+    buildable: ClassVar[str] = "run"
 
     lr: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.95)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lara.errors import ConfigError
 
@@ -24,6 +24,8 @@ class RuntimeConfig:
     save_every, keep_last: steps between checkpoints, and how many stay.
     nonfinite_limit: so many non-finite steps in a row end the run; they are counted when metrics are read (log_every).
     """
+
+    buildable: ClassVar[str] = "run"
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -64,6 +64,8 @@ class Stage:
              skipped, so that a configuration can leave the place open. Nested like the weights:
              {"lam": {"former": path}} is "lam.former".
     """
+
+    buildable: ClassVar[str] = "run"
 
     name: str
     learn: tuple[str, ...]

@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from lara.errors import CheckpointError, missing_extra
 from lara.train.safe_files import replace_file
@@ -34,6 +34,8 @@ class JsonlTracker:
     """<output>/metrics.jsonl, one line per logged step; timing goes to timing.jsonl, so that metrics.jsonl of a resumed
     run equals that of an uninterrupted one byte for byte. A number that is not finite becomes null (JSON has none).
     """
+
+    buildable: ClassVar[str] = "run"
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
@@ -96,6 +98,8 @@ def open_trackers(
 class TensorboardTracker:
     """<output>/tensorboard. Lines of a lost piece of the run are hidden by TensorBoard's purge step."""
 
+    buildable: ClassVar[str] = "run"
+
     def __init__(self) -> None:
         self._writer: Any = None
 
@@ -123,6 +127,8 @@ class WandbTracker:
 
     A resumed run keeps its id (<output>/wandb-id.txt). W&B drops steps that it has seen; metrics.jsonl is the record.
     """
+
+    buildable: ClassVar[str] = "run"
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class MetaWorldDemonstrator:
     past_success: steps recorded after the first success, so that a policy learns to stay there.
     noise_std, burst_probability, burst_size: see above; 0, 0, anything for the clean expert.
     """
+
+    buildable: ClassVar[str] = "body"
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class MetaWorld:
     camera_positions:  {camera: (x, y, z)} in metres, instead of the camera's own place.
     render_profile:    "fast" or "reference", see above.
     """
+
+    buildable: ClassVar[str] = "body"
 
     name = "metaworld"
     action = ACTION

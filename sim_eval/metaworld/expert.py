@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class Experts:
 
 class ExpertPolicy:
     """A privileged `PolicyClient` with chunks of one action."""
+
+    buildable: ClassVar[str] = "body"
 
     def __init__(self) -> None:
         self._experts = Experts()

@@ -27,11 +27,11 @@ def config(*more):
 def allocated(config, path):
     """Most bytes that the processor's allocator held at once while a system was built and took two steps."""
     batch = batch_for(config, config["runtime"]["batch_size"])
-    stage = build(config["stage"])
+    stage = build(config["stage"], "run")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         system = build(config["system"])
         applied = apply_stage(system, stage)
-        optimizer = build_optimizer(applied, build(config["optim"]))
+        optimizer = build_optimizer(applied, build(config["optim"], "run"))
         for _ in range(2):
             weights = stage.weights_at(0)
             losses = system(batch, frozenset(weights))

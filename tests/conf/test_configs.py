@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from lara.build import build, check_targets
+from lara.build import build
 from lara.config import choices, compose, config_folder, groups, left_open, resolved
 from lara.probes.clips import latents, predict
 from lara.stages import stage_commands, stage_configs
@@ -43,8 +43,8 @@ def test_every_root_is_known():
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_every_root_composes_and_names_only_our_classes(root):
-    check_targets(resolved(compose(root, OPEN[root])), ("lara", "sim_eval"))
+def test_every_root_composes(root):
+    assert resolved(compose(root, OPEN[root]))
 
 
 @pytest.mark.parametrize(("group", "choice"), PAIRS, ids=lambda x: x)
@@ -57,7 +57,7 @@ def test_every_choice_composes_in_some_root(group, choice):
         given = OPEN_CHOICE.get((group, choice), [])
         missing = left_open(compose(root, [f"{group}={choice}", *given]))
         given = given + [o for o in OPEN[root] if o.split("=")[0] in missing]
-        check_targets(resolved(compose(root, [f"{group}={choice}", *given])), ("lara", "sim_eval"))
+        assert resolved(compose(root, [f"{group}={choice}", *given]))
 
 
 @pytest.mark.parametrize("name", choices("experiment"))
@@ -204,7 +204,7 @@ def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, pa
     config = _without_lpips(_experiment(name, paligemma, sana))
     torch.manual_seed(0)
     system = build(config["system"])
-    stage = build({**config["stage"], "load": {}})
+    stage = build({**config["stage"], "load": {}}, "run")
     applied = apply_stage(system, stage)
     open_gates(system)
     if config["system"].get("tuning"):
@@ -244,7 +244,7 @@ def test_every_stage_of_a_pipeline_is_an_experiment_that_starts_where_an_earlier
             continue
         assert config["name"] in TRAININGS
         systems[stage] = build(shrink(config)["system"])
-        for prefix, place in build(config["stage"]).load.items():
+        for prefix, place in build(config["stage"], "run").load.items():
             earlier = place.removeprefix("out/")
             assert earlier in systems, f"{stage} loads {prefix} from {place}"
             assert earlier != stage
@@ -275,7 +275,7 @@ def test_lams_and_stage_two_weigh_no_action_and_look_through_the_one_camera_of_v
     assert {*config["data"]["cameras"], *config["data"]["lam_cameras"]} == {"video"}
     assert config["data"]["embodiment"] == "video"
     system = build(shrink(config)["system"])
-    require_actions(build({**config["stage"], "load": {}}), system, dims=0, source="x")
+    require_actions(build({**config["stage"], "load": {}}, "run"), system, dims=0, source="x")
 
 
 @pytest.mark.parametrize("layout", choices("layout"))
@@ -300,7 +300,7 @@ def _reached(part, weights):
 def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma, sana):
     config = _experiment("lara_pretrain", paligemma, sana)
     assert "lam.lpips" in build(config["system"]).terms()
-    assert build({**config["stage"], "load": {}}).weights_at(0)["lam.lpips"] == 0.01
+    assert build({**config["stage"], "load": {}}, "run").weights_at(0)["lam.lpips"] == 0.01
 
 
 @pytest.mark.parametrize("latent", choices("latent"))
@@ -333,8 +333,8 @@ def test_that_command_builds_a_lam_that_learns_and_can_be_probed(latent):
     config = shrink(resolved(compose("train", _commands_of_the_spaces()[latent])))
     torch.manual_seed(0)
     system = build(config["system"])
-    applied = apply_stage(system, build(config["stage"]))
-    weights = build(config["stage"]).weights_at(0)
+    applied = apply_stage(system, build(config["stage"], "run"))
+    weights = build(config["stage"], "run").weights_at(0)
     losses = system.losses(batch_for(config), frozenset(weights))
     sum(weights[k] * losses.terms[k] for k in weights).backward()
     assert all(p.grad is not None for n, p in applied.learning.items() if n.startswith("lam.former"))
@@ -349,7 +349,7 @@ def test_every_alignment_is_built_and_moves_the_policy(align):
     floor = ["+stage.weights.variance=0.01"] if align == "raw_cosine_floor" else []
     config = shrink(resolved(compose("train", ["experiment=demo_lara", "data.root=x", f"align={align}", *floor])))
     system = build(config["system"])
-    applied = apply_stage(system, build({**config["stage"], "load": {}}))
+    applied = apply_stage(system, build({**config["stage"], "load": {}}, "run"))
     open_gates(system)
     system.losses(batch_for(config), frozenset({"align"})).terms["align"].backward()
     assert any(p.grad is not None and p.grad.any() for n, p in applied.learning.items() if n.startswith("policy."))

@@ -171,6 +171,6 @@ def test_a_policy_that_sees_nothing_is_left_alone(made):
 
 
 def test_it_comes_from_a_configuration_with_x_vlas_strengths():
-    assert build({"_target_": "lara.data.color_jitter.ColorJitter"}) == ColorJitter(
+    assert build({"_target_": "lara.data.color_jitter.ColorJitter"}, "data") == ColorJitter(
         brightness=0.2, contrast=0.2, saturation=0.2, hue=0.0
     )

@@ -328,7 +328,7 @@ def test_a_run_inherits_only_from_one_with_the_same_poses(delta, monkeypatch):
     card = _data(delta).card()
     monkeypatch.setattr(lara.launch, "read_checkpoint", lambda path: SimpleNamespace(card=card.to_dict()))
     layout = {"_target_": "lara.data.eef_pose.AbsolutePose", **_pose().to_dict()}
-    assert build(layout) == _pose() == AbsolutePose(**_pose().to_dict())
+    assert build(layout, "data") == _pose() == AbsolutePose(**_pose().to_dict())
     data = {"_target_": "lara.data.episodes.EpisodeData", **_settings(delta, layout=layout)}
     assert lara.launch.build_data({"inherit": "run", "data": data}).card() == card
     for other in (None, {**layout, "metres": 0.1}):

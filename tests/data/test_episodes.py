@@ -249,8 +249,8 @@ def test_statistics_from_outside_are_used_also_through_a_configuration(made):
     }
     for one in (
         data(made, cameras=[], lam_cameras=[], statistics=given, action_normalizer="min_max"),
-        build(config, statistics=given),
-        build(config, statistics={name: value.to_dict() for name, value in given.items()}),
+        build(config, "data", statistics=given),
+        build(config, "data", statistics={name: value.to_dict() for name, value in given.items()}),
     ):
         assert one.card().statistics == given
         e, t = places([9])[0]

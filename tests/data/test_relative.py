@@ -246,7 +246,7 @@ def test_settings_without_sense_are_refused(made, changes, message, monkeypatch)
 
 def test_pairs_come_from_a_configuration_and_name_something():
     pairs = {"a0": "s1", "a2": "s0"}
-    assert build({"_target_": "lara.data.relative.RelativeActions", "state": pairs}) == PAIRS
+    assert build({"_target_": "lara.data.relative.RelativeActions", "state": pairs}, "data") == PAIRS
     assert RelativeActions(**PAIRS.to_dict()) == PAIRS
     with pytest.raises(ConfigError, match="names no action"):
         RelativeActions(state={})

@@ -276,7 +276,7 @@ def test_paper_sizes_make_the_sequence_of_403_tokens(tmp_path):
     settings["decoder"]["config"] |= {"image_size": 224, "patch_size": 16, "encoder_stride": 16, "query_num": 8}
     made = moto_config(write(tmp_path / "x", "moto", {}, settings))
     assert made["encoder"]["name"] == "vit_large_patch16_224.mae"
-    former = build(made["former"], packages=("lara",))(tokens=197, context_width=1024, queries=8, dim=DIM)
+    former = build(made["former"])(tokens=197, context_width=1024, queries=8, dim=DIM)
     assert former.positions.shape[1] == 403
 
 

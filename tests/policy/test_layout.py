@@ -8,16 +8,16 @@ import torch
 import lara.policy.layout as layouts
 from lara.errors import ConfigError
 from lara.policy.backbone import Tokens
-from lara.policy.layout import TokenLayout, interleaved, latent_action, latent_chunk, state_action
+from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction, TokenLayout
 from lara.policy.unified import UnifiedExpert
 from tests.tiny import ACTION, STATE, open_gates
 
 LAYOUTS = {
-    "state_action": partial(state_action, horizon=3),
-    "latent_action": partial(latent_action, latents=2, horizon=3),
-    "latent_chunk": partial(latent_chunk, latents=3),
-    "interleaved_one_view": partial(interleaved, horizon=3, views=1),
-    "interleaved": partial(interleaved, horizon=3, views=2),
+    "state_action": partial(StateAction, horizon=3),
+    "latent_action": partial(LatentThenAction, latents=2, horizon=3),
+    "latent_chunk": partial(LatentChunk, latents=3),
+    "interleaved_one_view": partial(Interleaved, horizon=3, views=1),
+    "interleaved": partial(Interleaved, horizon=3, views=2),
 }
 DIM = 7
 
@@ -47,10 +47,10 @@ def _drawn_in_the_docstring():
 @pytest.mark.parametrize(
     ("call", "layout"),
     [
-        ("state_action(horizon=2)", state_action(horizon=2)),
-        ("latent_action(latents=2, horizon=2)", latent_action(latents=2, horizon=2)),
-        ("latent_chunk(latents=2)", latent_chunk(latents=2)),
-        ("interleaved(horizon=2, views=2)", interleaved(horizon=2, views=2)),
+        ("StateAction(horizon=2)", StateAction(horizon=2)),
+        ("LatentThenAction(latents=2, horizon=2)", LatentThenAction(latents=2, horizon=2)),
+        ("LatentChunk(latents=2)", LatentChunk(latents=2)),
+        ("Interleaved(horizon=2, views=2)", Interleaved(horizon=2, views=2)),
     ],
 )
 def test_the_docstring_prints_the_real_masks(call, layout):
@@ -205,14 +205,14 @@ def test_order_and_places_are_inverse(name):
 
 
 def test_interleaving_puts_the_latents_of_a_step_before_its_action():
-    names = [name for name, _ in interleaved(horizon=2, views=2).tokens()]
+    names = [name for name, _ in Interleaved(horizon=2, views=2).tokens()]
     assert names == ["state", *(["latent_1", "latent_2", "action"] * 2)]
 
 
 def test_a_part_of_a_layout_keeps_its_arrows():
-    part = interleaved(horizon=3, views=2).only("state", "latent_1", "latent_2")
-    keep = [i for i, (name, _) in enumerate(interleaved(horizon=3, views=2).tokens()) if name != "action"]
-    assert torch.equal(part.attention(), interleaved(horizon=3, views=2).attention()[keep][:, keep])
+    part = Interleaved(horizon=3, views=2).only("state", "latent_1", "latent_2")
+    keep = [i for i, (name, _) in enumerate(Interleaved(horizon=3, views=2).tokens()) if name != "action"]
+    assert torch.equal(part.attention(), Interleaved(horizon=3, views=2).attention()[keep][:, keep])
 
 
 @pytest.mark.parametrize(

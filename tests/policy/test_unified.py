@@ -8,7 +8,7 @@ import torch
 from lara.errors import ConfigError
 from lara.ops.flow import flip_time, sample_tau
 from lara.policy.coupling import Joint, TwoStage
-from lara.policy.layout import interleaved, latent_action, latent_chunk, state_action
+from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
 from lara.policy.process import Diffusion, FlowMatching
 from lara.policy.streams import SETTLE, RunningScale
 from tests.tiny import ACTION, HORIZON, open_gates, shorten, tiny_batch, tiny_policy, tiny_unified
@@ -18,7 +18,7 @@ DIM = 7
 
 def _same_weights():
     """FlowExpert's policy and the unified one over [state | action], with the same numbers in every tensor."""
-    old, new = tiny_policy(draws=2), tiny_unified(state_action(horizon=HORIZON), latent_dim=None, draws=2)
+    old, new = tiny_policy(draws=2), tiny_unified(StateAction(horizon=HORIZON), latent_dim=None, draws=2)
     open_gates(old)
     theirs = old.state_dict()
     renamed = {}
@@ -63,8 +63,8 @@ def _latents(policy, batch, seed=0):
 
 
 LAYOUTS = {
-    "latent_action": latent_action(latents=2, horizon=HORIZON),
-    "interleaved": interleaved(horizon=HORIZON, views=2),
+    "latent_action": LatentThenAction(latents=2, horizon=HORIZON),
+    "interleaved": Interleaved(horizon=HORIZON, views=2),
 }
 
 
@@ -201,13 +201,13 @@ def test_shuffling_leaves_the_latents_themselves_alone(coupling):
 
 def test_interventions_that_cannot_be_are_refused():
     with pytest.raises(ConfigError, match="needs latents"):
-        tiny_unified(state_action(horizon=HORIZON), latent_dim=None).intervene("block")
+        tiny_unified(StateAction(horizon=HORIZON), latent_dim=None).intervene("block")
     with pytest.raises(ConfigError, match="without a time axis"):
         _ready("latent_action").intervene("shuffle")
     with pytest.raises(ConfigError, match="one of use, freeze"):
         _ready("latent_action").intervene("melt")
     with pytest.raises(ConfigError, match="latents only"):
-        tiny_unified(latent_chunk(latents=2)).act(tiny_batch().observation, steps=1)
+        tiny_unified(LatentChunk(latents=2)).act(tiny_batch().observation, steps=1)
     policy, batch = _ready("latent_action"), tiny_batch()
     with pytest.raises(ConfigError, match="cannot be trained on actions alone"):
         policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
@@ -228,7 +228,7 @@ def test_two_stages_finish_the_latents_before_the_first_action_moves():
 
 
 def test_two_stages_need_latents_that_do_not_see_actions():
-    layout = latent_action(latents=2, horizon=HORIZON)
+    layout = LatentThenAction(latents=2, horizon=HORIZON)
     both = dataclasses.replace(layout, arrows=(*layout.arrows, ("latent", "action", "all")))
     policy = tiny_unified(both, coupling=TwoStage())
     with pytest.raises(ConfigError, match="latents first"):

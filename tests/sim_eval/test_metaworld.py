@@ -50,7 +50,7 @@ def test_every_task_has_a_tier_words_an_expert_and_a_simulator():
 def test_experts_solve_their_tasks_through_the_client_path():
     import yaml
 
-    protocol = build(yaml.safe_load((config_folder() / "protocol" / "metaworld_small.yaml").read_text()))
+    protocol = build(yaml.safe_load((config_folder() / "protocol" / "metaworld_small.yaml").read_text()), "run")
     world = MetaWorld(
         goal_seed=protocol.goal_seed,
         cameras=protocol.cameras,
@@ -75,7 +75,7 @@ def test_experts_solve_their_tasks_through_the_client_path():
 def test_presets_fit_the_benchmark(preset):
     import yaml
 
-    protocol = build(yaml.safe_load((config_folder() / "protocol" / f"{preset}.yaml").read_text()))
+    protocol = build(yaml.safe_load((config_folder() / "protocol" / f"{preset}.yaml").read_text()), "run")
     assert isinstance(protocol, Protocol)
     assert set(protocol.tasks) <= set(TIERS)
     assert preset == "metaworld_small" or len(protocol.tasks) == 50

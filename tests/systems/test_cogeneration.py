@@ -17,7 +17,7 @@ from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_l1, velocity_mse
 from lara.nn.softvq import SoftVQ
 from lara.policy.coupling import TwoStage
-from lara.policy.layout import interleaved, latent_action, latent_chunk, state_action
+from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
 from lara.policy.process import Diffusion
 from lara.systems.alam_policy import AlamPolicy
 from lara.systems.alignment import Alignment
@@ -50,7 +50,7 @@ def _rotvla(layout, lam=True, **more):
 
 def _alam(views=1, error=velocity_l1, **policy):
     policy = tiny_unified(
-        interleaved(horizon=HORIZON, views=views), latent_dim=QUERIES * DIM, project=True, draws=2, **policy
+        Interleaved(horizon=HORIZON, views=views), latent_dim=QUERIES * DIM, project=True, draws=2, **policy
     )
     return AlamPolicy(policy=policy, lam=_lam(AdditiveSpace(dim=DIM), QUERIES), error=error)
 
@@ -63,13 +63,13 @@ def _clip(n=4, views=1, seed=0):
 
 
 align = partial(Alignment, objective=RawCosine)
-CHUNK = latent_chunk(latents=N)
-BOTH = latent_action(latents=N, horizon=HORIZON)
+CHUNK = LatentChunk(latents=N)
+BOTH = LatentThenAction(latents=N, horizon=HORIZON)
 # name -> (system, batch, what learns)
 STAGES = {
     "rotvla_pretrain": (lambda: _rotvla(CHUNK), tiny_batch, ["policy"]),
     "rotvla_finetune": (lambda: _rotvla(BOTH), tiny_batch, ["policy"]),
-    "rotvla_without_planner": (lambda: _rotvla(state_action(horizon=HORIZON), lam=False), tiny_batch, ["policy"]),
+    "rotvla_without_planner": (lambda: _rotvla(StateAction(horizon=HORIZON), lam=False), tiny_batch, ["policy"]),
     "rotvla_aligned": (lambda: _rotvla(BOTH, align=align), tiny_batch, ["policy", "align"]),
     "rotvla_expert_only": (lambda: _rotvla(BOTH), tiny_batch, ["policy.expert", "policy.latent", "policy.action"]),
     "alam_transfer": (_alam, _clip, ["policy"]),
@@ -257,9 +257,9 @@ def test_alam_learns_the_same_from_labels_as_from_frames(views):
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="4 tokens of 4 dims, the policy 3 of 4"):
-        RotVLAPolicy(policy=tiny_unified(latent_chunk(latents=3), latent_dim=N), lam=_rotation())
+        RotVLAPolicy(policy=tiny_unified(LatentChunk(latents=3), latent_dim=N), lam=_rotation())
     with pytest.raises(ConfigError, match="no latents; leave the LAM out"):
-        _rotvla(state_action(horizon=HORIZON))
+        _rotvla(StateAction(horizon=HORIZON))
     with pytest.raises(ConfigError, match="stage III with latents"):
         _rotvla(CHUNK, align=align)
     with pytest.raises(ConfigError, match="follows a LAM that learns"):

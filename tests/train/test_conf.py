@@ -20,7 +20,7 @@ CONF = Path(__file__).parents[2] / "conf"
 def made(group: str, name: str):
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose(overrides=[f"+{group}={name}", "+name=x"])
-    return build(config[group])
+    return build(config[group], "run")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ the latent before the patches in every layer.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
@@ -72,6 +74,8 @@ class CrossAttentionDecoder(_PatchPainter):
     Works in normalised pixels ((x/255 - 0.5)/0.5). Raises ConfigError if patch does not divide image_size.
     """
 
+    buildable: ClassVar[str] = "model"
+
     def __init__(
         self,
         *,
@@ -107,6 +111,8 @@ class CrossAttentionDecoder(_PatchPainter):
 
 class ConcatenateDecoder(_PatchPainter):
     """The same, but latent tokens and source patches are one sequence and see each other in every layer."""
+
+    buildable: ClassVar[str] = "model"
 
     def forward(self, now: UInt8[Tensor, "B C h w"], z_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B C h w"]:
         """The predicted future frame in normalised pixels."""

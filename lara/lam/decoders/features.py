@@ -5,7 +5,7 @@ RotVLA's encoder follows UniVLA's (001, section 4), but its equations and figure
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,8 @@ class FeatureDecoder(nn.Module):
 
     residual: predict the change and add it to the current tokens, starting from none.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

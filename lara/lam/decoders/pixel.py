@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ class PixelDecoder(nn.Module):
 
     Works in normalised pixels ((x/255 - 0.5)/0.5); `normalizer.to_unit` goes back to [0, 1].
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

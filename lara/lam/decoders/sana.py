@@ -8,7 +8,7 @@ scene tokens take the place of the caption.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -28,6 +28,8 @@ class SanaStream(nn.Module):
     Raises MissingExtraError without diffusers, CheckpointError if the folder holds no such models, ConfigError for
     frames that do not fit.
     """
+
+    buildable: ClassVar[str] = "model"
 
     transformer: Any
     vae: Any

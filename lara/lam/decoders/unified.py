@@ -12,7 +12,7 @@ action stream. The image stream is any `ImageStream`: a small ViT here, SANA in 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from einops import rearrange
@@ -65,6 +65,8 @@ class PatchStream(nn.Module):
     Raises ConfigError if patch does not divide image_size.
     """
 
+    buildable: ClassVar[str] = "model"
+
     def __init__(
         self,
         *,
@@ -115,6 +117,8 @@ class UnifiedDecoder(nn.Module):
     state_dim:  0 for a decoder that is given no state.
     Raises ConfigError where these do not fit, or a state is missing or came unasked.
     """
+
+    buildable: ClassVar[str] = "model"
 
     image: Any
 

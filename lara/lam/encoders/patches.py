@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -14,6 +16,8 @@ class PatchEncoder(nn.Module):
 
     stem: "conv" (overlapping) or "patch" (one linear map per patch). layers: self-attention blocks after it.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self, *, image_size: int, patch: int, width: int, heads: int = 4, layers: int = 0, stem: str = "conv"

@@ -6,7 +6,7 @@ same pair would give another z each time; it is not used here on purpose.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,8 @@ class TimmEncoder(nn.Module):
 
     Mean and std come from the model's own config, in every stage.
     """
+
+    buildable: ClassVar[str] = "model"
 
     vit: Any
 

@@ -8,6 +8,8 @@ every number measured with it is a statement about this model, not about the pap
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ class InstructedFormer(nn.Module):
     words, vocabulary: see `nn.words.hashed_words`.
     Raises ConfigError for another number of frames or instructions.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

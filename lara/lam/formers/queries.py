@@ -14,6 +14,8 @@ where every query keeps its own 128 numbers and its own code, is Q = K of the sa
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,6 +31,8 @@ class QueryFormer(nn.Module):
     make one latent through one linear map that all Q share. Patch positions are shared by the two frames, which an
     embedding of their own tells apart.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

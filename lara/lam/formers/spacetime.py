@@ -13,6 +13,8 @@ belong to the latent space.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -52,6 +54,8 @@ class SpaceTimeFormer(nn.Module):
     frames: the longest clip `steps` may be given (2 is what training on pairs needs).
     Raises ConfigError for fewer than 2 frames, at building or reading.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

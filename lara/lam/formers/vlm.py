@@ -10,7 +10,7 @@ assistant's; the states of `layer` are mapped linearly to the latent's width.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -42,6 +42,8 @@ class VLMFormer(nn.Module):
     All weights learn except the vision encoder's, which is frozen and in eval mode (002, section 6.3).
     Raises ConfigError for a model without a vision encoder, CheckpointError where nothing can be loaded.
     """
+
+    buildable: ClassVar[str] = "model"
 
     processor: Any
     model: Any

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -20,6 +22,8 @@ class CompactBackbone(nn.Module):
     words: instruction words kept, the rest is dropped; vocabulary: hash buckets. Words are hashed (crc32), so there is
     no vocabulary to fit or to ship; two given words share one of 1024 buckets with p ~ 0.1 %.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,8 @@ class CompactStudent(nn.Module):
 
     Called with an observation: Tokens (B, V * P + W + scene + motion, width), the predicted latents last.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

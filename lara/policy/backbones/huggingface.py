@@ -6,7 +6,7 @@ come out. Frozen by default; the trainable adapter sits behind it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ class HuggingFaceBackbone(nn.Module):
     trust_remote_code: run code that comes with the model. Off unless you say so, and then only at a pinned revision.
     dtype:             of the frozen weights, e.g. "bfloat16".
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ ways are two passes, so that neither the latents see the text nor the text the l
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class HuggingFaceStudent(nn.Module):
     the model's width.
     Raises ConfigError for no camera or a prompt that the processor cut, CheckpointError where nothing can be loaded.
     """
+
+    buildable: ClassVar[str] = "model"
 
     processor: Any
     model: Any

@@ -42,6 +42,8 @@ class Groot(nn.Module):
     weights: None (random), or a folder, file or hub name of a GR00T checkpoint; revision: of a hub name.
     """
 
+    buildable: ClassVar[str] = "model"
+
     lora_regex: ClassVar[dict[str, str]] = {
         "vlm": r"backbone\..*\.(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|qkv"
         r"|linear_fc1|linear_fc2|fc1|fc2)",

@@ -7,7 +7,7 @@ checkpoints were made, return as the last hidden state of such a shortened Qwen3
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -31,6 +31,8 @@ class EagleBackbone(nn.Module):
     images:     arguments for the image processor (N1.5: one tile, no thumbnail). edge, crop: groot_images.
     learn_*:    as in groot_qwen.QwenBackbone.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -15,6 +15,8 @@ B batch, H padded action horizon, A action dims, S state dims of one time step, 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -34,6 +36,8 @@ class GrootHead(nn.Module):
     state_dropout: probability that a training sample's state token is dropped. See groot_dit for `alternate` and
     `checkpointing`, and `velocity` for `strict_padding`.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

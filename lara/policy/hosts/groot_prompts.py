@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class WordProcessor:
     Ids: 0 padding, 1 begins and 2 ends a prompt, 3 and 4 around an image, 5 a piece of an image, the rest are words.
     patch, merge, frames: as in the model's vision config. edge, crop: see groot_images.crop_and_resize.
     """
+
+    buildable: ClassVar[str] = "model"
 
     START, END, VISION_START, VISION_END, IMAGE, WORDS = 1, 2, 3, 4, 5, 8
 
@@ -81,6 +83,8 @@ class HubProcessor:
 
     GR00T N1.7 uses nvidia/Cosmos-Reason2-2B, which is gated. language: see `formulate`.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

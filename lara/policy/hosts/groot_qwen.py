@@ -7,7 +7,7 @@ since nobody reads its logits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class QwenBackbone(nn.Module):
     lets the backbone learn (vendor: nothing; N1.6: the 4 top layers); the rest stays frozen.
     dtype: of the weights, e.g. "bfloat16". Raises ConfigError where transformers refuses the sizes.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -187,6 +188,8 @@ class Pi(NativeHost):
 class Pi0(Pi):
     """State as one token, time mixed into every action token. Prompt: the instruction (48 tokens at the vendor's)."""
 
+    buildable: ClassVar[str] = "model"
+
     adaptive = False
     exports = {"lerobot": "pi0", "openpi": "pi0"}  # noqa: RUF012 (read only)
 
@@ -217,6 +220,8 @@ class Pi05(Pi):
     prompt_state_dims: leading state dims that the prompt names, padding included; lerobot writes all 32, openpi the
         robot's own number.
     """
+
+    buildable: ClassVar[str] = "model"
 
     adaptive = True
     exports = {"lerobot": "pi05", "openpi": "pi05"}  # noqa: RUF012 (read only)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,8 @@ class SmolVLA(NativeHost):
     shuffle: patches per side that become one image token. self_every: see smolvlm. eps: of all norms of both stacks.
     path, revision: a checkpoint of lerobot (safetensors), or None for random weights.
     """
+
+    buildable: ClassVar[str] = "model"
 
     _linear = r"(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
     exports = {"lerobot": "smolvla"}  # noqa: RUF012 (read only)

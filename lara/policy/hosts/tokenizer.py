@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class WordHashTokenizer:
     For tests and training from random weights. Id 0 is padding, 1 begins every text.
     """
 
+    buildable: ClassVar[str] = "model"
+
     def __init__(self, vocabulary: int) -> None:
         if vocabulary < 3:
             raise ConfigError(f"a vocabulary has padding, a beginning and at least one word, got {vocabulary}")
@@ -47,6 +49,8 @@ class HubTokenizer:
     pi0 and pi0.5 use google/paligemma-3b-pt-224, which is gated: accept its terms on its page and log in, or give a
     folder with its tokenizer.json.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(self, path: str, revision: str | None = None) -> None:
         try:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -45,6 +45,8 @@ class Tuning:
     whole: regexes (fullmatch) of parameter names of the policy that learn whole besides, e.g. the state and action MLPs
     of a robot that the checkpoint never saw; those are no linear layers and cannot have adapters.
     """
+
+    buildable: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_l1, velocity_mse
 from lara.nn.softvq import SoftVQ
 from lara.policy.coupling import TwoStage
-from lara.policy.layout import interleaved, latent_action, latent_chunk, state_action
+from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
 from lara.policy.process import Diffusion
 from lara.systems.alam_policy import AlamPolicy
 from lara.systems.alignment import Alignment
@@ -42,7 +42,7 @@ def rotvla_policy(layout, **more):
 
 
 def alam_policy(views=1, error=velocity_l1, lam=True, **policy):
-    layout = interleaved(horizon=HORIZON, views=views)
+    layout = Interleaved(horizon=HORIZON, views=views)
     policy = redrawn(tiny_unified(layout, latent_dim=QUERIES * DIM, project=True, draws=2, **policy))
     return AlamPolicy(policy=policy, lam=teacher(AdditiveSpace(dim=DIM), QUERIES) if lam else None, error=error)
 
@@ -66,13 +66,13 @@ def written_down(n=4):
     return dataclasses.replace(batch, **none, latents_BTVD=z * real[..., None, None], latent_mask_BT=real)
 
 
-both = latent_action(latents=N, horizon=HORIZON)
+both = LatentThenAction(latents=N, horizon=HORIZON)
 align = partial(Alignment, objective=RawCosine)
 COMPOSITIONS = {
-    "rotvla_policy_stage_2": Composition(lambda: rotvla_policy(latent_chunk(latents=N))),
+    "rotvla_policy_stage_2": Composition(lambda: rotvla_policy(LatentChunk(latents=N))),
     "rotvla_policy_stage_3": Composition(lambda: rotvla_policy(both)),
     "rotvla_policy_aligned": Composition(lambda: rotvla_policy(both, align=align)),
-    "rotvla_policy_without_planner": Composition(lambda: rotvla_policy(state_action(horizon=HORIZON)), tiny_batch),
+    "rotvla_policy_without_planner": Composition(lambda: rotvla_policy(StateAction(horizon=HORIZON)), tiny_batch),
     "alam_policy": Composition(alam_policy, transitions),
     "alam_policy_two_cameras": Composition(lambda: alam_policy(views=2), lambda: transitions(views=2)),
     "alam_policy_labels": Composition(lambda: alam_policy(lam=False), written_down),
