@@ -18,7 +18,7 @@ from lara.policy.hosts.tuning import merge
 from lara.policy.policy import Policy
 from lara.serve.load import load_system
 from lara.serve.policy import load_policy
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 from tests.test_whole_program import SMALL
 
 VENDOR = os.environ.get("LARA_LEROBOT_PYTHON")
