@@ -18,6 +18,10 @@ class DataError(LaraError):
     """A dataset on disk is not what its metadata promises. Names the file, episode and frame where known."""
 
 
+class StoreError(LaraError):
+    """The file system refused to read or write: no space, no permission, a dead mount, a lock that another holds."""
+
+
 class CheckpointError(LaraError):
     """A checkpoint is damaged, incomplete, or does not fit the system it is loaded into."""
 

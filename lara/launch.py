@@ -8,7 +8,7 @@ from typing import Any
 from lara.build import build
 from lara.data.card import DataCard
 from lara.errors import ConfigError
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 from lara.train.loop import TrainResult, train
 from lara.train.needs import require_actions
 

@@ -11,7 +11,6 @@ processes nor the order of completion nor an interruption changes a result. Run 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,8 @@ from lara.evaluation.statistics import summarise
 from lara.evaluation.tables import SUCCESS_HEADERS, markdown_table, success_rows
 from lara.serve.client import PolicyCard, card_from_dict
 from lara.specs import action_spec_from_dict, observation_spec_from_dict, require_compatible
+from lara.store.files import replace_file
+from lara.store.records import write_json
 from sim_eval.pool import Pool
 
 
@@ -77,8 +78,8 @@ def evaluate(
         "processes": processes,
         "replay_mismatches": mismatches,
     }
-    _write_json(output / "summary.json", summary)
-    _write(output / "table.md", _report(summary, protocol))
+    write_json(output / "summary.json", summary)
+    replace_file(output / "table.md", _report(summary, protocol).encode())
     _raise_errors(records, output)
     return summary
 
@@ -131,8 +132,8 @@ def _open_run(output: Path, protocol: Protocol, card: PolicyCard) -> EpisodeLog:
         raise DataError(f"{output} has episodes.jsonl but no protocol.json; give a new output folder")
     if policy_file.exists() and json.loads(policy_file.read_text()) != card.to_dict():
         raise ConfigError(f"{output} holds a run of another policy, see {policy_file}; give a new output folder")
-    _write_json(policy_file, card.to_dict())
-    _write_json(protocol_file, protocol.to_dict())
+    write_json(policy_file, card.to_dict())
+    write_json(protocol_file, protocol.to_dict())
     return EpisodeLog(output / "episodes.jsonl")
 
 
@@ -212,17 +213,3 @@ def _raise_errors(records: list[EpisodeRecord], output: Path) -> None:
 
 def _percent(outcomes: list[bool]) -> str:
     return f"{100 * sum(outcomes) / len(outcomes):.1f} %" if outcomes else "-"
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    _write(path, json.dumps(data, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: written beside, synced, moved."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

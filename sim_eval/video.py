@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from lara.errors import ConfigError, missing_extra
+from lara.store.files import whole_file
 from sim_eval.benchmark import Benchmark
 
 FRAMES_PER_SECOND = 20
@@ -46,8 +46,7 @@ def write_video(path: Path, frames: np.ndarray, *, fps: int) -> None:
         raise missing_extra("av", "video", "writing episode videos") from error
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "20", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.thread_count = 1
@@ -55,4 +54,3 @@ def write_video(path: Path, frames: np.ndarray, *, fps: int) -> None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    os.replace(partial, path)

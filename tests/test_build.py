@@ -29,7 +29,7 @@ FOREIGN = [
     "lara.errors.difflib.SequenceMatcher",
     "lara.build.importlib.import_module",
     "lara.config.Path",
-    "lara.train.checkpoint.os.remove",
+    "lara.store.checkpoint.os.remove",
     "lara",
     "lara.build",
     "",

@@ -15,7 +15,7 @@ from lara.errors import CheckpointError
 from lara.launch import build_data
 from lara.serve.load import load_lam, load_system
 from lara.serve.policy import load_policy
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 
 SMALL = [
     "image_size=32",

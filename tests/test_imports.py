@@ -24,7 +24,7 @@ def _table():
 
 
 def _room(module: str, rules) -> str | None:
-    """The longest entry of the table that a module of lara belongs to: lara.train.checkpoint -> train.checkpoint."""
+    """The longest entry of the table that a module of lara belongs to: lara.store.checkpoint -> train.checkpoint."""
     pieces = module.split(".")[1:]
     for n in range(len(pieces), 0, -1):
         if ".".join(pieces[:n]) in rules or pieces[0] in EVERYBODY:

@@ -9,7 +9,7 @@ from lara.cli import main
 from lara.errors import ConfigError
 from lara.serve.policy import load_policy
 from lara.stages import stage_commands, stage_configs
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 
 SMALL = [
     "image_size=32",

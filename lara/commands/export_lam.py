@@ -29,15 +29,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Path:
-    """Writes the exported folder (see train.export) and returns it.
+    """Writes the exported folder (see store.export) and returns it.
 
     checkpoint: a run, a checkpoint, or another exported folder. ema: the moving average of the weights, where the run
     kept one. Raises CheckpointError when there is no LAM, or when `output` exists.
     """
     from lara.serve.load import load_lam
-    from lara.train.checkpoint import Export
-    from lara.train.export import write_export
-    from lara.train.safe_files import sha256_of
+    from lara.store.export import AVERAGE, LAST, write_export
+    from lara.store.files import sha256_of
 
     lam, saved = load_lam(checkpoint, ema=ema)
     settings = _without_downloads(saved.config["system"]["lam"])
@@ -56,7 +55,7 @@ def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Pat
             "run": saved.config.get("name", saved.name),
             "step": saved.step,
             "system": saved.config["system"]["_target_"],
-            "weights": saved.about["from"]["weights"] if isinstance(saved, Export) else _which(saved.has_ema and ema),
+            "weights": AVERAGE if saved.has_ema and ema else LAST,
             "manifest_sha256": sha256_of(saved.path / "manifest.json"),
         },
         "latent": {"queries": lam.queries, "dim": lam.space.dim, "space": type(lam.space).__name__, "codes": codes},
@@ -67,10 +66,6 @@ def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Pat
     }
     tensors = {f"lam.{name}": tensor for name, tensor in lam.state_dict().items()}
     return write_export(output, tensors=tensors, config=config, card=card)
-
-
-def _which(ema: bool) -> str:
-    return "moving average" if ema else "last step"
 
 
 def _without_downloads(lam: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
     from lara.build import build
     from lara.errors import CheckpointError
     from lara.lam.moto import IMAGENET_MEAN, IMAGENET_STD, load_moto, moto_config
+    from lara.store.checkpoint import step_folders, write_checkpoint
     from lara.systems.lara import Lara
-    from lara.train.checkpoint import step_folders, write_checkpoint
     from lara.train.parts import part_paths
     from lara.train.versions import versions
 

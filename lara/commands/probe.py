@@ -41,13 +41,13 @@ def probe(config: dict[str, Any]) -> tuple[dict[str, Result], dict[str, str]]:
     from lara.errors import ConfigError, LaraError, nearest
     from lara.launch import build_data
     from lara.serve.load import load_system
-    from lara.train.checkpoint import read_checkpoint
+    from lara.store.export import read_saved
 
     unknown = [name for name in config["probe"] if name not in NAMES]
     if unknown or not config["probe"]:
         raise ConfigError(f"there is no probe '{unknown[0]}'. {nearest(unknown[0], NAMES)}" if unknown else "probe=[]")
     system, saved = load_system(config["checkpoint"], sides=("lam",), ema=config["ema"])
-    source = read_checkpoint(config["data_of"]).config if config["data_of"] else saved.config
+    source = read_saved(config["data_of"]).config if config["data_of"] else saved.config
     if "data" not in source:
         raise ConfigError(f"{config['checkpoint']} was imported and knows no data; give data_of=<a run on this data>")
     settings = {**source["data"], "cameras": []} | ({"root": config["root"]} if config["root"] else {})

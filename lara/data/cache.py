@@ -6,7 +6,6 @@ when every byte is on disk. A killed build is continued; what had not been flush
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -14,7 +13,6 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lara.data.atomic import fsync_path, read_json, write_json
 from lara.data.images import RESIZE_VERSION, Fit, resize_area
 from lara.data.lerobot.source import LeRobotSource
 from lara.errors import DataError
+from lara.store.files import fsync_path
+from lara.store.lock import locked
+from lara.store.records import read_json, write_json
 
 _FORMAT = 1
 _UNIT = 512  # frames that one worker decodes, flushes and reports at a time
@@ -43,7 +43,7 @@ class FrameCache:
     @classmethod
     def open(cls, folder: Path, *, key: str, count: int, size: int) -> FrameCache:
         """A finished cache; needs neither the video nor a decoder. Raises DataError when anything does not fit."""
-        manifest = read_json(folder / _MANIFEST)
+        manifest = read_json(folder / _MANIFEST, DataError)
         expected = {"format": _FORMAT, "key": key, "count": count, "size": size}
         found = {name: manifest.get(name) for name in expected} if isinstance(manifest, dict) else {}
         if found != expected or not isinstance(manifest.get("checksums"), dict):
@@ -91,7 +91,7 @@ def open_or_build(
     target = folder / f"{camera}-{size}-{key[:16]}"
     count = source.frame_count
     if not target.exists():
-        with _lock(folder / f".lock-{target.name}"):
+        with locked(folder / f".lock-{target.name}", wait=True, doing="building a frame cache"):
             if not target.exists():
                 _build(source, camera, size, fit, target, key, workers)
     return FrameCache.open(target, key=key, count=count, size=size)
@@ -127,7 +127,7 @@ def file_hashes(source: LeRobotSource, camera: str, *, folder: Path | None) -> d
     Remembered in `folder` by (size, modification time), so that only changed files are read again; nowhere without one.
     """
     path = None if folder is None else folder / _HASHES
-    known: dict[str, Any] = read_json(path) if path is not None and path.exists() else {}
+    known: dict[str, Any] = read_json(path, DataError) if path is not None and path.exists() else {}
     fresh, found = {}, {}
     for file in source.files(camera):
         if not file.is_file():
@@ -156,7 +156,7 @@ def _build(source: LeRobotSource, camera: str, size: int, fit: Fit, target: Path
         with open(frames, "wb") as file:
             file.truncate(length)
         write_json(progress, {"key": key, "checksums": {}})
-    checksums: dict[str, int] = dict(read_json(progress)["checksums"])
+    checksums: dict[str, int] = dict(read_json(progress, DataError)["checksums"])
     job = _Job(source, camera, size, fit, frames)
     names = {unit: "{}-{}".format(*job.frames_of(unit)) for unit in _units(source)}
     units = [unit for unit, name in names.items() if name not in checksums]
@@ -178,7 +178,7 @@ def _build(source: LeRobotSource, camera: str, size: int, fit: Fit, target: Path
 
 
 def _key_of(progress: Path) -> str | None:
-    data = read_json(progress)
+    data = read_json(progress, DataError)
     return data.get("key") if isinstance(data, dict) else None
 
 
@@ -251,11 +251,3 @@ def _run_all(job: _Job, units: Sequence[range], workers: int) -> Iterator[tuple[
         finally:
             for future in futures:
                 future.cancel()
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process at a time; released by the kernel when the holder dies."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -24,13 +24,13 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from lara.build import build
-from lara.data.atomic import read_json, write_json
 from lara.data.episode import Episode
 from lara.data.lerobot.write import assemble, stage_episode
 from lara.data.robot import RobotCard
 from lara.data.video_write import ImageStorage, VideoStorage
 from lara.errors import ConfigError, DataError, nearest
 from lara.specs import ActionSpec, ObservationSpec
+from lara.store.records import read_json, write_json
 
 Storage = VideoStorage | ImageStorage
 
@@ -135,7 +135,7 @@ class _Book:
         self._keep_failures = keep_failures
         self._done: dict[int, dict[str, Any]] = {}
         for path in self._folder.glob("attempt_*.json"):
-            self._done[int(path.stem.removeprefix("attempt_"))] = read_json(path)
+            self._done[int(path.stem.removeprefix("attempt_"))] = read_json(path, DataError)
         self._under_way: set[int] = set()
 
     def successes(self) -> int:
@@ -266,8 +266,8 @@ def _finished(output: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     if not output.exists():
         return None
     report = output / "collection.json"
-    if report.exists() and all(read_json(report).get(key) == value for key, value in wanted.items()):
-        return read_json(report)
+    if report.exists() and all(read_json(report, DataError).get(key) == value for key, value in wanted.items()):
+        return read_json(report, DataError)
     raise DataError(
         f"{output} exists and is not the finished result of this request; give another output, or remove it "
         "(attempts that are still staged beside it are used again)"
@@ -280,7 +280,7 @@ def _claim(staging: Path, request: dict[str, Any]) -> None:
     # Through JSON, so that tuples and lists compare equal.
     request = json.loads(json.dumps(request))
     if path.exists():
-        earlier = read_json(path)
+        earlier = read_json(path, DataError)
         changed = [k for k in request if request[k] != earlier.get(k)]
         if changed:
             said = "\n  ".join(f"{k}: staged {earlier.get(k)!r}, now {request[k]!r}" for k in changed)

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lara.data.atomic import read_json
 from lara.data.label_columns import about_path, column, from_arrow
 from lara.data.lerobot.read import open_dataset
 from lara.data.lerobot.source import LeRobotSource, read_parquet
 from lara.data.robot import RobotCard
 from lara.errors import ConfigError, DataError
 from lara.specs import ActionSpec, ObservationSpec
+from lara.store.records import read_json
 
 LATENT_COLUMNS = ("z", "code", "index")
 
@@ -157,7 +157,7 @@ def _about(root: Path, prefix: str) -> dict[str, Any]:
     path = root / about_path(prefix)
     if not path.exists():
         raise DataError(f"{root}: no labels '{prefix}' here (no {about_path(prefix)}); make them with lara label")
-    return read_json(path)
+    return read_json(path, DataError)
 
 
 def _width(root: Path, prefix: str, kind: str) -> int:

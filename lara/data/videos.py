@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.atomic import read_json
 from lara.data.lerobot import layout
 from lara.data.lerobot.read import open_dataset
 from lara.data.lerobot.source import EpisodeArrays, EpisodeRow, LeRobotSource
 from lara.data.video import PyAVReader
 from lara.data.video_write import require_av
 from lara.errors import DataError
+from lara.store.records import read_json
 
 CAMERA = "video"
 INSTRUCTIONS = "instructions.json"
@@ -141,7 +141,7 @@ def _instructions(root: Path, names: list[str]) -> list[str]:
     path = root / INSTRUCTIONS
     if not path.exists():
         return [""] * len(names)
-    given = read_json(path)
+    given = read_json(path, DataError)
     if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
         raise DataError(f"{path}: expected one JSON object from relative paths to instructions")
     without, unknown = sorted(set(names) - set(given)), sorted(set(given) - set(names))

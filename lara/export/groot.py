@@ -18,7 +18,7 @@ from torch import Tensor
 from lara.data.card import DataCard
 from lara.errors import CheckpointError, ConfigError
 from lara.export.statistics import both
-from lara.train.safe_files import from_json, to_json
+from lara.store.records import read_json, to_json
 
 _RECORDS = ("config.json", "processor_config.json", "embodiment_id.json")
 _KINDS = ("gr00t_n1_5", "gr00t_n1_6", "gr00t_n1_7")
@@ -45,7 +45,7 @@ def write_groot(folder: Path, *, kind: str, weights: dict[str, Tensor], card: Da
         place, entry = Path("experiment_cfg/metadata.json"), {"statistics": robot, "modalities": _modalities(card)}
     else:
         place, entry = Path("statistics.json"), robot
-    known = from_json(base / place) if (base / place).is_file() else {}
+    known = read_json(base / place, CheckpointError) if (base / place).is_file() else {}
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
     (folder / place).write_bytes(to_json({**known, card.embodiment: entry}))
 

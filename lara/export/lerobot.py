@@ -16,7 +16,7 @@ from torch import Tensor
 from lara.data.card import DataCard
 from lara.errors import ConfigError
 from lara.export.statistics import both
-from lara.train.safe_files import to_json
+from lara.store.records import to_json
 
 MODES = {"mean_std": "MEAN_STD", "min_max": "MIN_MAX", "quantile": "QUANTILES", "identity": "IDENTITY"}
 # the text side of each policy's own pipeline: steps between normalisation and device

@@ -15,7 +15,7 @@ from torch import Tensor
 from lara.data.card import DataCard
 from lara.errors import ConfigError
 from lara.export.statistics import both
-from lara.train.safe_files import to_json
+from lara.store.records import to_json
 
 _MODES = ("mean_std", "quantile")
 

@@ -13,8 +13,6 @@ A policy says what it can become in `exports` (package -> the package's name for
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,7 @@ from lara.export.openpi import write_openpi
 from lara.policy.hosts.tuning import merge
 from lara.serve.exported import write_exported
 from lara.serve.load import load_system
-from lara.train.safe_files import publish_folder
+from lara.store.files import whole_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +103,8 @@ def export_policy(
         kind=kinds[to],
         base=Path(base) if base is not None else None,
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.parent / f".{output.name}-{uuid.uuid4().hex[:12]}"
-    temporary.mkdir()
-    try:
+    with whole_folder(output) as temporary:
         FORMATS[to](trained, temporary)
-        publish_folder(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return output
 
 

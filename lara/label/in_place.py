@@ -6,8 +6,6 @@ rename info.json does not name the columns, and a reader that goes by it does no
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lara.data.atomic import fsync_path, read_json, write_json
 from lara.data.label_columns import about_path, label_schema
 from lara.data.lerobot import layout
 from lara.data.lerobot.source import LeRobotSource
 from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
+from lara.store.files import whole_file
+from lara.store.records import read_json, write_json
 
 _PLAN = b"lara_label_plan"
 
@@ -44,15 +43,13 @@ def write_in_place(
         if list(numbers) != inside:
             raise DataError(f"{path}: its episodes {inside} do not follow one another; nothing was written to it")
         labels = pa.concat_tables(parts)
-        for leftover in path.parent.glob(f".tmp-{path.name}-*"):
-            leftover.unlink()
         if not _is_done(path, features, job.plan):
             _append(path, labels, label_schema(dict(features)), job.plan)
     root = source.root
-    stats = read_json(root / layout.STATS) if (root / layout.STATS).exists() else {}
+    stats = read_json(root / layout.STATS, DataError) if (root / layout.STATS).exists() else {}
     write_json(root / layout.STATS, {**stats, **z_stats(job, source, Path(job.folder).parent)})
     write_json(root / about_path(job.prefix), dict(about))
-    info = read_json(root / layout.INFO)
+    info = read_json(root / layout.INFO, DataError)
     write_json(root / layout.INFO, {**info, "features": {**info["features"], **features}})
 
 
@@ -68,8 +65,7 @@ def _is_done(path: Path, features: Mapping[str, Any], plan: str) -> bool:
 
 def _append(path: Path, labels: pa.Table, columns: pa.Schema, plan: str) -> None:
     """The same rows in the same row groups with the new columns behind the old ones."""
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:12]}")
-    with pq.ParquetFile(path) as file:
+    with whole_file(path) as temporary, pq.ParquetFile(path) as file:
         if file.metadata.num_rows != len(labels):
             raise DataError(f"{path}: has {file.metadata.num_rows} rows, its episodes have {len(labels)}")
         old = file.schema_arrow
@@ -86,6 +82,3 @@ def _append(path: Path, labels: pa.Table, columns: pa.Schema, plan: str) -> None
                 row += len(table)
                 whole = pa.Table.from_arrays([*table.columns, *added.columns], schema=schema)
                 writer.write_table(whole, row_group_size=max(len(table), 1))
-    fsync_path(temporary)
-    os.replace(temporary, path)
-    fsync_path(path.parent)

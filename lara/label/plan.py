@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lara.data.atomic import read_json, write_json
-from lara.errors import ConfigError
+from lara.errors import ConfigError, DataError
+from lara.store.records import read_json, write_json
 
 FORMAT = 1
 PLAN = "plan.json"
@@ -54,7 +54,7 @@ def keep_plan(work: Path, about: Mapping[str, Any]) -> None:
     """
     path = work / PLAN
     if path.exists():
-        known = read_json(path)
+        known = read_json(path, DataError)
         if known.get("plan") != about["plan"]:
             different = sorted(k for k in {*known, *about} if known.get(k) != about.get(k) and k != "plan")
             raise ConfigError(

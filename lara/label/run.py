@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
-from lara.data.atomic import read_json, write_json
 from lara.data.cache import cache_key
 from lara.data.label_columns import about_path, column, label_features
 from lara.data.lerobot.source import LeRobotSource
@@ -25,6 +22,8 @@ from lara.label.on_ray import run_ray
 from lara.label.plan import PLAN, keep_plan, plan_hash, units_of
 from lara.label.sidecar import write_sidecar
 from lara.label.table import finished_units, frames_of, total_counts
+from lara.store.lock import only_one
+from lara.store.records import read_json, write_json
 
 _WRITING = "writing.json"
 
@@ -98,7 +97,7 @@ def label(
 
     from lara.label.encode import codes_of
     from lara.serve.load import load_lam
-    from lara.train.safe_files import sha256_of
+    from lara.store.files import sha256_of
 
     settings = settings or LabelSettings()
     dataset = Path(dataset)
@@ -112,9 +111,8 @@ def label(
     source = open_source(dataset)
     view = _view(saved.card, settings, source, saved.config["system"]["lam"])
     work = dataset / f".lara-label-{settings.prefix}" if output is None else _beside(Path(output))
-    work.mkdir(parents=True, exist_ok=True)
     lengths = [row.length for row in source.episodes]
-    with _only_one(work):
+    with only_one(work, "labelling"):
         manifest = sha256_of(saved.path / "manifest.json")
         weights = "moving average" if ema and saved.has_ema else "as saved"
         decides: dict[str, Any] = {
@@ -226,7 +224,7 @@ def _fingerprint(work: Path, source: LeRobotSource, view: Mapping[str, Any]) -> 
     begun, what was found before counts."""
     begun = work / _WRITING
     if begun.exists():
-        return str(read_json(begun)["fingerprint"])
+        return str(read_json(begun, DataError)["fingerprint"])
     return cache_key(source, view["camera"], view["size"], fit=view["fit"], folder=work)
 
 
@@ -235,21 +233,8 @@ def _labels_there(place: Path, prefix: str, source: LeRobotSource, *, in_place: 
     if not (column(prefix, "z") in source.info["features"] if in_place else place.exists()):
         return None
     path = place / about_path(prefix)
-    return read_json(path) if path.exists() else {}
+    return read_json(path, DataError) if path.exists() else {}
 
 
 def _beside(output: Path) -> Path:
     return output.with_name(f".labelling-{output.name}")
-
-
-@contextmanager
-def _only_one(work: Path) -> Iterator[None]:
-    """Two runs must not share a work folder; the kernel lets go of the lock when its holder dies."""
-    with open(work / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"another process is labelling into {work}; wait for it or choose another output"
-            ) from error
-        yield

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lara.data.atomic import fsync_path
 from lara.data.label_columns import column, label_features, label_schema, to_arrow
 from lara.errors import DataError
 from lara.label.encode import Labels
+from lara.store.files import whole_file
 
 _KEY = b"lara_label"
 
@@ -24,19 +22,15 @@ def unit_path(folder: Path, unit: int) -> Path:
 
 
 def write_unit(folder: Path, prefix: str, plan: str, labels: Labels, lam: Any, counts: dict[str, int]) -> None:
-    """Temporary name, flush, one rename: a killed writer leaves no file of this name."""
+    """Whole or absent: a killed writer leaves no file of this name."""
     codes = labels.index_NQ is not None
     features = label_features(prefix, queries=lam.queries, dim=lam.space.dim, codes=codes)
     values = {"z": labels.z_NX, "index": labels.index_NQ, "code": labels.code_NX, "mask": labels.mask_N}
     schema = label_schema(features).with_metadata({_KEY: json.dumps({"plan": plan, **counts}, sort_keys=True)})
     by_name = {column(prefix, kind): array for kind, array in values.items() if array is not None}
     table = pa.Table.from_arrays([to_arrow(by_name[f.name], f.type) for f in schema], schema=schema)
-    path = unit_path(folder, counts["unit"])
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:12]}")
-    pq.write_table(table, temporary, compression="snappy", write_page_checksum=True)
-    fsync_path(temporary)
-    os.replace(temporary, path)
-    fsync_path(folder)
+    with whole_file(unit_path(folder, counts["unit"])) as temporary:
+        pq.write_table(table, temporary, compression="snappy", write_page_checksum=True)
 
 
 def unit_counts(folder: Path, plan: str, unit: int, frames: int) -> dict[str, int] | None:

@@ -5,8 +5,6 @@ File by file and row by row it matches the dataset, so that a column can be carr
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lara.data.atomic import fsync_path, write_json
 from lara.data.label_columns import about_path, label_schema
 from lara.data.lerobot import layout
 from lara.data.lerobot.meta import write_episodes, write_tasks
@@ -24,6 +21,8 @@ from lara.data.videos import is_lerobot
 from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
+from lara.store.files import whole_folder
+from lara.store.records import write_json
 
 _FILE_BYTES = 100 * 1024 * 1024
 
@@ -37,17 +36,24 @@ def write_sidecar(
 ) -> None:
     """Assembles `output` from the finished units, whole or absent. features: of the label columns. about: the record.
 
-    Raises DataError when `output` exists.
+    Raises StoreError when `output` exists.
     """
-    if output.exists():
-        raise DataError(f"{output} exists already; remove it or give another output folder")
-    building = Path(job.folder).parent / "assembled"
-    shutil.rmtree(building, ignore_errors=True)  # of a run that died here
-    (building / "meta").mkdir(parents=True)
+    with whole_folder(output) as building:
+        _fill(job, source, features, about, building)
+
+
+def _fill(
+    job: Job,
+    source: LeRobotSource,
+    features: Mapping[str, dict[str, Any]],
+    about: Mapping[str, Any],
+    building: Path,
+) -> None:
+    (building / "meta").mkdir()
     rows = _write_data(job, source, dict(features), building)
     write_tasks(building, list(source.tasks))
     write_episodes(building, rows)
-    write_json(building / layout.STATS, z_stats(job, source, building.parent))
+    write_json(building / layout.STATS, z_stats(job, source, Path(job.folder).parent))
     files = {(r["data/chunk_index"], r["data/file_index"]) for r in rows}
     info = {
         "codebase_version": layout.VERSION,
@@ -66,12 +72,6 @@ def write_sidecar(
     }
     write_json(building / layout.INFO, info)
     write_json(building / about_path(job.prefix), {**about, "data_files": len(files)})
-    for path in sorted(building.rglob("*"), reverse=True):
-        fsync_path(path)
-    fsync_path(building)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(building, output)
-    fsync_path(output.parent)
 
 
 def _write_data(

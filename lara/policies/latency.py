@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.atomic import read_json, write_json
+from lara.errors import DataError
 from lara.policies.plan import Entry
 from lara.serve.policy import TrainedPolicy, load_policy
+from lara.store.records import read_json, write_json
 
 WARM_UP = 3
 PIXELS = 128  # of the images that a policy is given, as the house protocol renders them
@@ -31,7 +32,7 @@ def latencies(entries: Sequence[Entry], output: Path, *, chunks: int) -> dict[st
         known_by = {e.name: [policies[e.name].identity, e.train.command] for e in entries}
         asked = {"chunks": chunks, "policies": known_by}
         book = output / "latency.json"
-        known = read_json(book) if book.exists() else {}
+        known = read_json(book, DataError) if book.exists() else {}
         if known.get("asked") != asked:
             known = {"asked": asked, "measured": _measure(policies, chunks)}
             write_json(book, known)

@@ -16,8 +16,8 @@ from lara.build import build
 from lara.data.card import DataCard
 from lara.errors import CheckpointError
 from lara.meta import filled_elsewhere
-from lara.train.safe_files import from_json, to_json
-from lara.train.tensor_files import load_tensors, save_tensors
+from lara.store.records import read_json, to_json
+from lara.store.tensors import load_tensors, save_tensors
 
 FORMAT, SCHEMA = "lara policy", 1
 
@@ -40,7 +40,7 @@ def read_exported(folder: Path) -> tuple[Any, DataCard]:
 
     Raises CheckpointError for another format, or weights that do not fill the policy completely.
     """
-    config = from_json(folder / "config.json")
+    config = read_json(folder / "config.json", CheckpointError)
     if not isinstance(config, dict) or (config.get("format"), config.get("schema")) != (FORMAT, SCHEMA):
         raise CheckpointError(
             f"{folder}: expected a config.json of format '{FORMAT}' {SCHEMA}; was it exported to=native?"
@@ -53,4 +53,4 @@ def read_exported(folder: Path) -> tuple[Any, DataCard]:
         raise CheckpointError(f"{folder}: {len(wrong)} of {len(own)} tensors do not fit its own config: {wrong[:5]}")
     with torch.no_grad():
         system.policy.load_state_dict(weights)
-    return system.eval(), DataCard.from_dict(from_json(folder / "data.json"))
+    return system.eval(), DataCard.from_dict(read_json(folder / "data.json", CheckpointError))

@@ -8,12 +8,15 @@ from typing import Any
 from lara.build import build
 from lara.errors import CheckpointError
 from lara.meta import filled_elsewhere
-from lara.train.checkpoint import Checkpoint, read_checkpoint
+from lara.store.checkpoint import Checkpoint
+from lara.store.export import Export, read_saved
 
 SIDES = ("policy", "lam", "align")
 
 
-def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True) -> tuple[Any, Checkpoint]:
+def load_system(
+    checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True
+) -> tuple[Any, Checkpoint | Export]:
     """The system that a checkpoint's own config describes, in eval mode, and the checkpoint.
 
     checkpoint: a run folder (its latest is taken), one checkpoint folder, or an exported folder. sides: which of
@@ -22,7 +25,7 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
     says.
     Raises CheckpointError when a side is not there, or when the file does not fill what was built completely.
     """
-    saved = read_checkpoint(Path(checkpoint))
+    saved = read_saved(checkpoint)
     config = dict(saved.config["system"])
     absent = [side for side in sides if side != "align" and config.get(side) is None]
     if absent and sides != SIDES:
@@ -47,7 +50,7 @@ def load_system(checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: 
     return system.eval(), saved
 
 
-def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint]:
+def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint | Export]:
     """The `LatentActionModel` of a run, a checkpoint or an exported folder, in eval mode, and where it came from.
 
     `saved.card` says which frames it was trained on (frame_gap, lam_cameras, lam_image_size, image_fit). Raises

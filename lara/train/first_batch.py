@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from lara.errors import DataError
-from lara.train.safe_files import replace_file, to_json
+from lara.store.files import replace_file
+from lara.store.records import to_json
 from lara.types import Batch
 
 _log = logging.getLogger("lara.train")

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from lara.errors import CheckpointError, ConfigError, nearest
+from lara.store.export import Export, read_saved
 from lara.systems.system import System
-from lara.train.checkpoint import read_checkpoint
 from lara.train.parts import as_module, covers, keys_below, part_paths, select
 
 
 def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = False) -> dict[str, int]:
-    """Part prefix -> checkpoint (a step folder or a run folder): copies those parts' weights and buffers into `system`.
+    """Part prefix -> checkpoint (a step folder, a run folder or an exported folder): copies those parts' weights and
+    buffers into `system`.
 
     ema: the moving averages, where the checkpoint has them. A part may sit elsewhere in the other system; it is found
     by its part name. A part with LoRA adapters may start from one without: the base weights are taken, the adapters
@@ -33,8 +34,9 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
         twice = [part for part in selected if part in counts]
         if twice:
             raise ConfigError(f"stage.load names the part '{twice[0]}' twice (by '{prefix}' and another prefix)")
-        checkpoint = read_checkpoint(source)
-        weights = checkpoint.weights(ema)
+        checkpoint = read_saved(source)
+        # an export has one set of weights, chosen when it was made
+        weights = checkpoint.tensors() if isinstance(checkpoint, Export) else checkpoint.weights(ema)
         problems = []
         for part in selected:
             expected = keys_below(own_paths[part], own)

@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lara.errors import ConfigError, DataError
+from lara.store.checkpoint import write_checkpoint
 from lara.systems.system import System
-from lara.train.checkpoint import write_checkpoint
 from lara.train.data import TrainingData
 from lara.train.ema import EMA
 from lara.train.first_batch import show_first_batch
@@ -79,7 +79,7 @@ def train(
     config:  the resolved configuration, kept in every checkpoint; a continuation must have the same (train.resume).
     resume:  "auto" goes on from the newest sound checkpoint in `output` if there is one.
     A run killed at any instant and resumed equals the uninterrupted one bit for bit on CPU (same versions and threads).
-    Raises ConfigError, CheckpointError, DataError, NonFiniteError; OSError when a checkpoint cannot be written.
+    Raises ConfigError, CheckpointError, DataError, NonFiniteError; StoreError when a checkpoint cannot be written.
     """
     output, config = Path(output), plain_config(config)
     as_module(system)

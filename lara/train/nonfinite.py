@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lara.errors import NonFiniteError
-from lara.train.safe_files import replace_file, to_json
+from lara.store.files import replace_file
+from lara.store.records import to_json
 from lara.train.stage import AppliedStage
 from lara.train.window import Row
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from accelerate import Accelerator
 
 from lara.errors import CheckpointError, ConfigError
-from lara.train.checkpoint import Checkpoint, load_latest, read_checkpoint, step_folders
+from lara.store.checkpoint import Checkpoint, load_latest, read_checkpoint, step_folders
 from lara.train.parallel import from_main
 
 Resume = Literal["auto", "never", "must"]

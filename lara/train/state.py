@@ -6,6 +6,7 @@ Each kind of state is restored by its own function; the tests drop them one at a
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lara.errors import CheckpointError
-from lara.train.checkpoint import Checkpoint
+from lara.store.checkpoint import Checkpoint
 from lara.train.ema import EMA
 from lara.train.rng import restore_rng, seed_everything
 from lara.train.stage import Stage
@@ -50,7 +51,10 @@ class Progress:
             "schedule": {"step": self.schedule_step, "total_steps": stage.steps},
             "counters": {"samples": self.samples},
             "nonfinite": {"total": self.nonfinite, "in_a_row": self.nonfinite_in_a_row},
-            "window": self.window,
+            # a mean over nothing may be NaN, which JSON has not; MetricWindow reads its name
+            "window": {
+                name: [total if math.isfinite(total) else repr(total), n] for name, (total, n) in self.window.items()
+            },
         }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from lara.errors import CheckpointError, missing_extra
-from lara.train.safe_files import replace_file
+from lara.store.files import replace_file
 
 TIMING = "time/"
 

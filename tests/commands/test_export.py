@@ -9,7 +9,7 @@ from safetensors import safe_open
 from lara.cli import main
 from lara.errors import CheckpointError
 from lara.serve.load import load_lam, load_system
-from lara.train.checkpoint import read_checkpoint
+from lara.store.export import read_export
 from lara.train.load_parts import load_parts
 from tests.label.worlds import joint_run
 from tests.tiny import tiny_batch, tiny_system
@@ -77,7 +77,7 @@ def test_a_changed_byte_is_noticed(exported, tmp_path):
     content[-1] ^= 1
     (copy / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match="sha256"):
-        read_checkpoint(copy)
+        read_export(copy)
 
 
 @pytest.mark.parametrize("arguments", [[], ["lamm"], ["lam"], ["lam", "checkpoint=x"], ["lam", "checkpoint=x", "o=y"]])

@@ -14,7 +14,7 @@ from lara.export.policy import export_policy
 from lara.policy.hosts.tuning import merge
 from lara.serve.load import load_system
 from lara.serve.policy import load_policy
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 from tests.export.test_policy import observed
 from tests.test_whole_program import SMALL
 

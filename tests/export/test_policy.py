@@ -1,5 +1,6 @@
 """An exported policy acts as the trained one did, under the base model's names, and no byte of the LAM is inside."""
 
+import functools
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from lara.policy.hosts.tuning import merge
 from lara.policy.policy import Policy
 from lara.serve.load import load_system
 from lara.serve.policy import load_policy
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 from tests.test_whole_program import SMALL
 
 VENDOR = os.environ.get("LARA_LEROBOT_PYTHON")
@@ -215,6 +216,7 @@ def test_serving_a_run_reads_no_pretrained_weights(runs, monkeypatch):
     asked = []
     first = Policy.__init__
 
+    @functools.wraps(first)  # the builder reads the signature
     def noted(self, **settings):
         asked.append(weights_wanted())
         first(self, **settings)

@@ -120,7 +120,7 @@ def test_unfinished_work_of_another_plan_is_kept(world, monkeypatch):
 
 @pytest.mark.parametrize("storage", ["video", "images"])
 def test_in_place_adds_columns_and_touches_nothing_else(world, tmp_path, storage, monkeypatch):
-    import lara.label.in_place as in_place
+    import lara.store.files as files
 
     data = tmp_path / "data"
     if storage == "video":
@@ -130,7 +130,7 @@ def test_in_place_adds_columns_and_touches_nothing_else(world, tmp_path, storage
     before = {p: pq.read_table(p, partitioning=None) for p in sorted(data.glob("data/chunk-*/*.parquet"))}
     assert len(before) > 1
 
-    real, calls = in_place.os.replace, []
+    real, calls = files.os.replace, []
 
     def killed(source, target):
         calls.extend([target] * target.name.startswith("file-"))
@@ -139,7 +139,7 @@ def test_in_place_adds_columns_and_touches_nothing_else(world, tmp_path, storage
         real(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(in_place.os, "replace", killed)
+        patch.setattr(files.os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             label(lam=world / "lam", dataset=data, output=None, in_place=True, settings=HERE)
     for path, table in before.items():  # whole files, old or new

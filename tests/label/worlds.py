@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lara.build import build
-from lara.train.checkpoint import write_checkpoint
+from lara.store.checkpoint import write_checkpoint
 from lara.train.parts import part_paths
 from lara.train.versions import versions
 from tests.tiny import ACTION, HORIZON, SIZE, STATE

@@ -100,8 +100,8 @@ def test_latents_and_predictions_do_not_depend_on_how_they_are_batched():
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     """A checkpoint of an untrained tiny LAM that remembers its data."""
+    from lara.store.checkpoint import write_checkpoint
     from lara.systems.lara import Lara
-    from lara.train.checkpoint import write_checkpoint
     from lara.train.parts import part_paths
 
     system, output = Lara(lam=tiny_lam()), tmp_path_factory.mktemp("run")
@@ -152,8 +152,8 @@ def test_a_probe_that_does_not_apply_is_listed_with_its_reason(run, tmp_path):
 def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
     """LatBot's: every probe runs or says why not; motion and scene stand apart in the action probes."""
     from lara.commands.probe import NAMES, main
+    from lara.store.checkpoint import write_checkpoint
     from lara.systems.latbot import LatBot
-    from lara.train.checkpoint import write_checkpoint
     from lara.train.parts import part_paths
 
     sizes = {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}

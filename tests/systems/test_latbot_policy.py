@@ -99,7 +99,7 @@ def test_sides_that_do_not_fit_are_refused():
 
 
 def test_the_expert_starts_from_the_distilled_backbone(tmp_path):
-    from lara.train.checkpoint import write_checkpoint
+    from lara.store.checkpoint import write_checkpoint
     from lara.train.parts import part_paths
 
     taught = _distill()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lara.errors import CheckpointError, ConfigError
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 from lara.train.load_parts import load_parts
 from tests.train.toy import Toy, run
 

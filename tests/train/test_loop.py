@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lara.errors import ConfigError, DataError, NonFiniteError
+from lara.errors import ConfigError, DataError, NonFiniteError, StoreError
 from lara.types import Losses
 from tests.train.toy import Toy, ToyData, run, same_run, toy_batch
 
@@ -124,7 +124,7 @@ def test_a_non_finite_step_changes_no_bit(tmp_path, kind, log_every, accumulate)
 def test_the_average_skips_the_step_too(tmp_path):
     system = Toy(poison=(samples(2)[0],))
     result = run(tmp_path, system=system, steps=3, save_every=1, keep_last=9, validation_limit=0)
-    from lara.train.checkpoint import read_checkpoint
+    from lara.store.checkpoint import read_checkpoint
 
     two, three = (read_checkpoint(tmp_path / "checkpoints" / f"step-0000000{k}") for k in (2, 3))
     assert result.nonfinite == 1
@@ -189,7 +189,7 @@ def test_broken_promises_are_named(tmp_path):
 
 
 def test_a_full_disk_stops_the_run_and_the_old_checkpoint_serves(tmp_path, monkeypatch):
-    import lara.train.checkpoint as checkpoint
+    import lara.store.checkpoint as checkpoint
 
     real, calls = checkpoint.save_tensors, []
 
@@ -200,10 +200,11 @@ def test_a_full_disk_stops_the_run_and_the_old_checkpoint_serves(tmp_path, monke
         real(path, tensors)
 
     monkeypatch.setattr(checkpoint, "save_tensors", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StoreError, match="no space"):
         run(tmp_path, steps=6)
     monkeypatch.undo()
     assert checkpoint.load_latest(tmp_path).step == 2
+    assert not list(tmp_path.rglob(".tmp-*"))
     assert same_run(run(tmp_path, steps=6), run(tmp_path.with_name("straight"), steps=6)) == []
 
 

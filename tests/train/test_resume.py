@@ -12,7 +12,7 @@ import torch
 import lara.train.loop
 import lara.train.state
 from lara.errors import CheckpointError, ConfigError
-from lara.train.checkpoint import read_checkpoint
+from lara.store.checkpoint import read_checkpoint
 from tests.train.toy import Toy, ToyData, run, same_run
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from lara.data.atomic import read_json
 from lara.data.lerobot import layout
 from lara.data.lerobot.source import EpisodeArrays, EpisodeRow, LeRobotSource, read_parquet
 from lara.data.lerobot.validate import validate
 from lara.data.robot import RobotCard
 from lara.data.video import VideoReader
 from lara.errors import DataError
+from lara.store.records import read_json
 
 __all__ = ["EpisodeArrays", "EpisodeRow", "LeRobotSource", "open_dataset", "validate"]
 
@@ -27,7 +27,7 @@ def open_dataset(root: Path | str, *, reader: VideoReader | None = None) -> LeRo
     root = Path(root)
     info = _read_info(root)
     tasks = _read_tasks(root)
-    about = read_json(root / layout.LARA) if (root / layout.LARA).exists() else None
+    about = read_json(root / layout.LARA, DataError) if (root / layout.LARA).exists() else None
     rows = _read_episode_table(root)
     extra = _episode_infos(root, about, len(rows["episode_index"]))
     episodes = _episodes(root, info, rows, extra)
@@ -40,7 +40,7 @@ def open_dataset(root: Path | str, *, reader: VideoReader | None = None) -> LeRo
 
 def _read_info(root: Path) -> dict[str, Any]:
     path = root / layout.INFO
-    info = read_json(path)
+    info = read_json(path, DataError)
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if version != layout.VERSION:
         raise DataError(

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from lara.data.atomic import read_json, whole_folder, write_json
 from lara.data.episode import Episode
 from lara.data.lerobot.layout import IMAGE_TYPE
 from lara.data.lerobot.stats import pixel_histogram
 from lara.data.video_write import ImageStorage, VideoStorage, encode_video
 from lara.errors import DataError
+from lara.store.files import whole_folder
+from lara.store.records import read_json, write_json
 
 _FORMAT = 1
 _KEYS = {"format", "length", "fps", "task", "info", "cameras", "state_dim", "action_dim", "storage", "files"}
@@ -65,7 +66,8 @@ def storage_to_dict(storage: VideoStorage | ImageStorage) -> dict[str, Any]:
 def stage_episode(folder: Path, episode: Episode, *, fps: float, storage: VideoStorage | ImageStorage) -> None:
     """Encode `episode` into the new folder `folder`: whole or absent, whatever happens to the process meanwhile.
 
-    Raises DataError when the folder exists or images cannot be stored as asked (odd sizes in yuv420p video).
+    Raises StoreError when the folder exists, DataError when images cannot be stored as asked (odd sizes in yuv420p
+    video).
     """
     with whole_folder(Path(folder)) as temporary:
         for camera, images in episode.images.items():
@@ -98,7 +100,7 @@ def stage_episode(folder: Path, episode: Episode, *, fps: float, storage: VideoS
 def read_staged(folder: Path) -> StagedEpisode:
     """The description of a staged episode. Raises DataError when it is absent or files are missing or cut short."""
     folder = Path(folder)
-    data = read_json(folder / "episode.json")
+    data = read_json(folder / "episode.json", DataError)
     if not isinstance(data, dict) or set(data) != _KEYS or data["format"] != _FORMAT:
         raise DataError(f"{folder}/episode.json: not a staged episode of format {_FORMAT}; stage the episode again")
     for name, size in data["files"].items():

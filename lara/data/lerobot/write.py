@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lara.data.atomic import whole_folder, write_json
 from lara.data.lerobot import layout
 from lara.data.lerobot.meta import (
     dataset_info,
@@ -27,6 +26,8 @@ from lara.data.lerobot.stats import image_stats, index_stats, vector_stats
 from lara.data.robot import RobotCard
 from lara.data.video_write import ImageStorage, VideoStorage, codec_header, frame_rate, join_videos
 from lara.errors import ConfigError, DataError
+from lara.store.files import whole_folder
+from lara.store.records import write_json
 
 __all__ = ["StagedEpisode", "assemble", "read_staged", "stage_episode"]
 
@@ -48,7 +49,7 @@ def assemble(
     Episode k of the dataset is staged[k]; tasks are numbered by first appearance. A data or video file is closed once
     the next episode would carry it beyond its limit in megabytes (one episode never spans two files). The same
     staged folders give the same bytes. Raises DataError when episodes differ from each other, from the robot card,
-    from fps or storage, or when `root` exists.
+    from fps or storage, StoreError when `root` exists.
     """
     if data_file_mb <= 0 or video_file_mb <= 0:
         raise ConfigError(f"file sizes must be positive, got {data_file_mb=}, {video_file_mb=}")

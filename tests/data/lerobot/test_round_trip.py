@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from lara.data.lerobot.read import open_dataset, validate
 from lara.data.lerobot.stage import read_staged, stage_episode
 from lara.data.lerobot.write import assemble
 from lara.data.video_write import ImageStorage, VideoStorage
-from lara.errors import ConfigError, DataError
+from lara.errors import ConfigError, DataError, StoreError
 from tests.data import worlds
 
 STORAGES = {
@@ -124,15 +125,15 @@ def test_staging_is_whole_or_absent(tmp_path, monkeypatch):
     folder = tmp_path / "stage" / "000"
 
     def full(*_, **__):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(StoreError, match="no space"):
             stage_episode(folder, episode, fps=10, storage=VideoStorage(codec="h264"))
     assert list((tmp_path / "stage").iterdir()) == []
     stage_episode(folder, episode, fps=10, storage=VideoStorage(codec="h264"))
-    with pytest.raises(DataError, match="exists"):
+    with pytest.raises(StoreError, match="exists"):
         stage_episode(folder, episode, fps=10, storage=VideoStorage(codec="h264"))
     staged = read_staged(folder)
     assert (staged.length, staged.fps, staged.task, staged.info["seed"]) == (4, 10.0, episode.task, 0)
@@ -174,7 +175,7 @@ def test_episodes_that_do_not_belong_together_are_refused(tmp_path):
     assert not (tmp_path / "set").exists()
     assert not list(tmp_path.glob(".tmp-*"))
     assemble([good], tmp_path / "set", **settings)
-    with pytest.raises(DataError, match="exists"):
+    with pytest.raises(StoreError, match="exists"):
         assemble([good], tmp_path / "set", **settings)
 
 

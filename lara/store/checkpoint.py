@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,19 +28,19 @@ from typing import Any
 from torch import Tensor
 
 from lara.errors import CheckpointError
-from lara.train.safe_files import (
-    TEMPORARY,
-    from_json,
+from lara.store.files import (
     fsync_path,
-    publish_folder,
+    remove_leftovers,
     replace_file,
-    sha256_of,
-    to_json,
-    write_synced,
+    retire_folder,
+    storage,
+    whole_folder,
+    write_new,
 )
-from lara.train.tensor_files import load_tensors, save_tensors
+from lara.store.manifest import MANIFEST, check_manifest, write_manifest
+from lara.store.records import read_json, to_json
+from lara.store.tensors import load_tensors, save_tensors
 
-SCHEMA = 1
 REQUIRED = {
     "system.safetensors",
     "parts.json",
@@ -54,7 +53,6 @@ REQUIRED = {
     "versions.json",
 }
 OPTIONAL = {"ema.safetensors"}
-EXPORTED = {"model.safetensors", "config.json", "card.json"}  # of a folder that train.export wrote
 _FOLDER = re.compile(r"step-(\d{8,})")
 _log = logging.getLogger("lara.train")
 
@@ -120,45 +118,19 @@ class Checkpoint:
         return weights
 
     def _record(self, which: str) -> dict[str, Any]:
-        record = from_json(self.path / f"{which}.json")
-        if not isinstance(record, dict):
-            raise CheckpointError(f"{self.path / which}.json: expected a JSON object, got {type(record).__name__}")
-        return record
+        return read_record(self.path / f"{which}.json")
 
     def tensors(self, which: str) -> dict[str, Tensor]:
         """The content of `<which>.safetensors`."""
         return load_tensors(self.path / f"{which}.safetensors")
 
 
-class Export(Checkpoint):
-    """A folder that `train.export.write_export` made: some parts of a system, read like the checkpoint they came from.
-
-    card: what of the data matters to these parts. about: the whole card.json.
-    """
-
-    @cached_property
-    def about(self) -> dict[str, Any]:
-        return self._record("card")
-
-    @cached_property
-    def card(self) -> dict[str, Any]:
-        return self.about["data"]
-
-    @cached_property
-    def train(self) -> dict[str, Any]:
-        return {"step": self.about["from"]["step"]}
-
-    @cached_property
-    def part_paths(self) -> dict[str, str]:
-        return self.about["parts"]
-
-    @cached_property
-    def versions(self) -> dict[str, Any]:
-        return self.about["versions"]
-
-    def weights(self, ema: bool) -> dict[str, Tensor]:
-        """The exported tensors; which of the run's two sets they are was decided by who exported them."""
-        return self.tensors("model")
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises CheckpointError for anything else."""
+    record = read_json(path, CheckpointError)
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(record).__name__}")
+    return record
 
 
 def write_checkpoint(
@@ -166,46 +138,64 @@ def write_checkpoint(
 ) -> Path:
     """Writes step-<step>, moves `latest`, then removes all but the newest `keep_last`.
 
-    tensors: {"system": ..., "rng": ..., ...}, one safetensors file each. records: {"train": ..., ...}, one JSON each.
-    Returns the folder. OSError (disk full, say) leaves the checkpoints as they were. One process per `output` only.
+    One process per `output` only; the caller holds its lock (`lara.store.lock`).
+
+    Args:
+        output: the run's folder.
+        step: updates so far.
+        tensors: {"system": ..., "rng": ..., ...}, one safetensors file each.
+        records: {"train": ..., ...}, one JSON file each.
+        keep_last: at least the new one is kept.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        StoreError: the file system refused (disk full, say); the earlier checkpoints are as they were.
+        CheckpointError: a sound checkpoint of this step is there already.
     """
     folder = output / "checkpoints"
-    if not folder.exists():
-        folder.mkdir(parents=True)
+    with storage(folder, "make"):
+        folder.mkdir(parents=True, exist_ok=True)
         fsync_path(output)
     target = folder / f"step-{step:08d}"
-    temporary = folder / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex[:12]}"
-    temporary.mkdir()
-    for name, content in tensors.items():
-        save_tensors(temporary / f"{name}.safetensors", content)
-    for name, record in records.items():
-        write_synced(temporary / f"{name}.json", to_json(record))
-    files = {p.name: {"sha256": sha256_of(p), "bytes": p.stat().st_size} for p in sorted(temporary.iterdir())}
-    write_synced(temporary / "manifest.json", to_json({"schema": SCHEMA, "files": files}))
-    if target.exists():  # a damaged one: from a sound one the run would have been resumed
-        aside = folder / f"damaged-{target.name}-{uuid.uuid4().hex[:12]}"
-        _log.warning("%s exists already and did not load; kept as %s", target, aside.name)
-        os.rename(target, aside)
-    publish_folder(temporary, target)
+    _move_damaged_away(target)
+    with whole_folder(target) as temporary:
+        for name, content in tensors.items():
+            save_tensors(temporary / f"{name}.safetensors", content)
+        for name, record in records.items():
+            write_new(temporary / f"{name}.json", to_json(record, sort_keys=True))
+        write_manifest(temporary, "checkpoint")
     replace_file(folder / "latest", f"{target.name}\n".encode())
     _prune(folder, keep_last=keep_last, newest=target)
     return target
 
 
+def _move_damaged_away(target: Path) -> None:
+    if not target.exists():
+        return
+    try:
+        read_checkpoint(target)
+    except CheckpointError as error:
+        aside = target.with_name(f"damaged-{target.name}-{uuid.uuid4().hex[:12]}")
+        _log.warning("%s exists already and does not load (%s); kept as %s", target, error, aside.name)
+        with storage(target, "move"):
+            os.rename(target, aside)
+        return
+    raise CheckpointError(
+        f"{target} is there already and sound, and the run that writes it now did not start from it; another run "
+        "wrote to this folder. Give this one an output folder of its own."
+    )
+
+
 def _prune(folder: Path, *, keep_last: int, newest: Path) -> None:
     """Old checkpoints and the temporary folders of dead processes. What cannot be removed stays, with a warning."""
-    old = [path for path in step_folders(folder) if path != newest][max(0, keep_last - 1) :]
     try:
-        for path in old:
-            # renamed first, so that a half-removed one is never taken for a checkpoint
-            os.rename(path, folder / f"{TEMPORARY}old-{path.name}-{uuid.uuid4().hex[:12]}")
-        for path in folder.glob(f"{TEMPORARY}*"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        for path in [path for path in step_folders(folder) if path != newest][max(0, keep_last - 1) :]:
+            retire_folder(path)
     except OSError as error:
         _log.warning("could not remove old checkpoints in %s (%s); the new one is safe", folder, error)
+    remove_leftovers(folder, locked=True)
 
 
 def step_folders(folder: Path) -> list[Path]:
@@ -241,67 +231,33 @@ def load_latest(output: Path) -> Checkpoint | None:
 
 
 def read_checkpoint(path: str | Path, *, verify: bool = True) -> Checkpoint:
-    """A step folder, a run folder (then its `latest`), or an exported folder (then an `Export`).
+    """Opens a checkpoint whose every file is there and unchanged.
 
-    verify: compares every file's sha256 with the manifest; otherwise only names and sizes. Raises CheckpointError for
-    anything missing, truncated, changed, or not belonging there.
+    Args:
+        path: a step folder, or a run folder, of which `latest` is taken.
+        verify: compare every file's sha256 with the manifest; otherwise only names and sizes.
+
+    Raises:
+        CheckpointError: something is missing, cut short, changed, or does not belong there.
+        StoreError: the file system refuses to give it.
     """
-    path = _resolve(Path(path))
-    manifest = from_json(path / "manifest.json")
-    if (
-        not isinstance(manifest, dict)
-        or manifest.get("schema") != SCHEMA
-        or not isinstance(manifest.get("files"), dict)
-    ):
-        schema = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise CheckpointError(
-            f"{path}: expected a manifest of schema {SCHEMA}, got {schema!r}; use the lara that wrote it"
-        )
-    exported = manifest.get("kind") == "export"
-    required, optional = (EXPORTED, set()) if exported else (REQUIRED, OPTIONAL)
-    listed, present = set(manifest["files"]), {p.name for p in path.iterdir()} - {"manifest.json"}
-    problems = [
-        f"{text}: {', '.join(sorted(names))}"
-        for text, names in (
-            ("not listed in the manifest", present - listed),
-            ("missing", listed - present),
-            ("not part of a checkpoint", listed - required - optional),
-            ("absent from the manifest", required - listed),
-        )
-        if names
-    ]
-    problems += [
-        text for name in sorted(listed & present) if (text := _damage(path / name, manifest["files"][name], verify))
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{path} is damaged: " + "; ".join(problems) + ". Use another checkpoint or a copy of it."
-        )
-    return Export(path) if exported else Checkpoint(path)
+    path = resolve(Path(path))
+    check_manifest(path, "checkpoint", CheckpointError, required=REQUIRED, optional=OPTIONAL, verify=verify)
+    return Checkpoint(path)
 
 
-def _resolve(path: Path) -> Path:
-    if (path / "manifest.json").exists() or _FOLDER.fullmatch(path.name):
+def resolve(path: Path) -> Path:
+    """The folder with the manifest: `path` itself, or the newest checkpoint of the run at `path`."""
+    if (path / MANIFEST).exists() or _FOLDER.fullmatch(path.name):
         return path
     pointer = path / "checkpoints" / "latest"
     if not pointer.exists():
         raise CheckpointError(
-            f"{path} is neither a checkpoint (no manifest.json) nor a run with one (no checkpoints/latest); "
-            "give <output> or <output>/checkpoints/step-..."
+            f"{path} is neither a checkpoint or export (no {MANIFEST}) nor a run with one (no checkpoints/latest); "
+            "give <output>, <output>/checkpoints/step-..., or an exported folder"
         )
-    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    with storage(pointer, "read"):
+        name = pointer.read_text(encoding="utf-8", errors="replace").strip()
     if not _FOLDER.fullmatch(name):
         raise CheckpointError(f"{pointer}: expected the name of a checkpoint such as step-00000100, got {name[:60]!r}")
     return path / "checkpoints" / name
-
-
-def _damage(path: Path, entry: Any, verify: bool) -> str | None:
-    if path.is_symlink() or not path.is_file():
-        return f"{path.name} is not a plain file"
-    if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
-        return f"the manifest's entry of {path.name} is malformed"
-    if path.stat().st_size != entry["bytes"]:
-        return f"{path.name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-    if verify and sha256_of(path) != entry["sha256"]:
-        return f"{path.name} was changed (sha256 differs)"
-    return None

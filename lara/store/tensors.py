@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lara.errors import CheckpointError
-from lara.train.safe_files import fsync_path
+from lara.store.files import explained, storage
 
 _ALIASES = "aliases"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a new file and flushes it to the disk.
+    """Writes a new file, for use inside `whole_folder`.
 
     Names that are one and the same tensor (tied weights) are written once and listed as aliases; tensors that share
     only a part of their memory are written in full, each on its own.
@@ -37,16 +38,22 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         # a second tensor of one storage is copied, because safetensors refuses memory that overlaps
         kept[name] = tensor.clone().contiguous() if storage in storages else tensor.contiguous()
         storages.add(storage)
-    save_file(kept, path, metadata={_ALIASES: json.dumps(aliases, sort_keys=True)})
-    fsync_path(path)
+    try:
+        save_file(kept, path, metadata={_ALIASES: json.dumps(aliases, sort_keys=True)})
+    except SafetensorError as error:  # it carries the operating system's answer as text only
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise explained(OSError(int(code[1]), str(error)), path, "write") from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors on the CPU, aliases expanded (to the same tensor). Raises CheckpointError for a damaged file."""
     try:
-        tensors = load_file(path, device="cpu")
-        with safe_open(path, framework="pt") as file:
-            aliases = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
+        with storage(path, "read"):
+            tensors = load_file(path, device="cpu")
+            with safe_open(path, framework="pt") as file:
+                aliases = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
         return {**tensors, **{name: tensors[source] for name, source in aliases.items()}}
-    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a safetensors file, got {type(error).__name__}: {error}") from error

@@ -1,0 +1,147 @@
+"""Some parts of a system as a folder of their own, without what they were trained with: a LAM, or a policy.
+
+    <output>/config.json         a configuration that builds exactly these parts, and the data they were trained on
+             model.safetensors   their weights and buffers, under the names that they have in the system
+             card.json           what they are, where they come from, what of the data matters to them
+             manifest.json       size and sha256 of the others
+
+It is whole or absent. Whatever starts from a run (lara eval, lara label, lara probe, stage.load) starts from an
+exported folder as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lara.errors import CheckpointError
+from lara.store.checkpoint import Checkpoint, read_checkpoint, read_record, resolve
+from lara.store.files import whole_folder, write_new
+from lara.store.manifest import MANIFEST, check_manifest, kind_of, write_manifest
+from lara.store.records import to_json
+from lara.store.tensors import load_tensors, save_tensors
+
+FILES = {"model.safetensors", "config.json", "card.json"}
+CARD_KEYS = {"format", "what", "from", "parts", "data", "versions"}
+LAST, AVERAGE = "last step", "moving average"  # which of a run's two sets of weights
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported folder whose files have been checked; tensors are read when asked for, and never kept.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Builds exactly these parts ("system"), and says which data they were trained on ("data")."""
+        return read_record(self.path / "config.json")
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """The whole card.json."""
+        card = read_record(self.path / "card.json")
+        if not set(card) >= CARD_KEYS:
+            raise CheckpointError(f"{self.path}/card.json: {sorted(CARD_KEYS - set(card))} missing; export it again")
+        return card
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What of the data matters to these parts: for a policy the whole data card, for a LAM which frames it saw."""
+        return self.about["data"]
+
+    @property
+    def step(self) -> int:
+        """Of the run that it was cut from."""
+        return int(self.about["from"]["step"])
+
+    @property
+    def part_paths(self) -> dict[str, str]:
+        """Part name -> module path, the prefix of its tensors' names."""
+        return self.about["parts"]
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        return self.about["versions"]
+
+    @property
+    def has_ema(self) -> bool:
+        """Whether its weights are a moving average. An export has one set of weights, never both."""
+        return self.about["from"]["weights"] == AVERAGE
+
+    def weights(self, ema: bool) -> dict[str, Tensor]:
+        """The exported tensors on the CPU.
+
+        Args:
+            ema: True takes the moving average where there is one.
+
+        Raises:
+            CheckpointError: ema is False and the export holds the moving average, not the last step's weights.
+        """
+        if self.has_ema and not ema:
+            raise CheckpointError(
+                f"{self.path} holds the moving average alone, and ema=false asks for the last step's weights; "
+                "use ema=true, or export the run again with ema=false"
+            )
+        return self.tensors()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The exported tensors on the CPU, whichever of the run's two sets they are."""
+        return load_tensors(self.path / "model.safetensors")
+
+
+def write_export(
+    output: Path, *, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Mapping[str, Any]
+) -> Path:
+    """Writes the folder, whole or not at all.
+
+    Args:
+        output: must not exist.
+        tensors: under the names that they have in the system.
+        config: {"system": ..., and "name", "data" where known}.
+        card: {"format": 1, "what": "lam" or "policy", "from": {"step", "weights", ...}, "parts": part name -> module
+            path, "data": {...}, "versions": {...}} and whatever else describes these parts.
+
+    Returns:
+        `output`.
+
+    Raises:
+        CheckpointError: the card lacks one of these keys.
+        StoreError: `output` exists, or the file system refused.
+    """
+    if not set(card) >= CARD_KEYS:
+        raise CheckpointError(f"an export's card needs {sorted(CARD_KEYS)}, {sorted(CARD_KEYS - set(card))} is missing")
+    with whole_folder(output) as temporary:
+        save_tensors(temporary / "model.safetensors", tensors)
+        write_new(temporary / "config.json", to_json(config, sort_keys=True))
+        write_new(temporary / "card.json", to_json(card, sort_keys=True))
+        write_manifest(temporary, "export")
+    return output
+
+
+def read_export(path: str | Path, *, verify: bool = True) -> Export:
+    """Opens an exported folder whose every file is there and unchanged. Raises as `read_checkpoint`."""
+    path = Path(path)
+    check_manifest(path, "export", CheckpointError, required=FILES, optional=(), verify=verify)
+    return Export(path)
+
+
+def read_saved(path: str | Path, *, verify: bool = True) -> Checkpoint | Export:
+    """Opens a run folder (its `latest`), one checkpoint folder, or an exported folder. Raises as `read_checkpoint`."""
+    found = resolve(Path(path))
+    if (found / MANIFEST).exists() and kind_of(found, CheckpointError) == "export":
+        return read_export(found, verify=verify)
+    return read_checkpoint(found, verify=verify)
