@@ -1,12 +1,24 @@
-"""The `lara` command. Only the chosen command's module is imported, so that help comes at once."""
+"""The `lara` command. Only the chosen command's module is imported, so that help comes at once.
+
+This is the one place where exceptions become messages and exit codes; EXIT_CODES lists them all.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import select
+import signal
 import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from lara import __version__
 from lara.errors import LaraError, nearest
+from lara.faults import explained
 from lara.trust import take_trust, trusting
 
 COMMANDS = {
@@ -27,6 +39,16 @@ COMMANDS = {
 
 MODULES = {"import": "imports"}  # "import" is a word of Python, and no name for a module
 
+EXIT_CODES = {
+    0: "finished",
+    1: "internal error, a fault of lara itself (or a probe run in which no probe applied)",
+    2: "an error that the message explains: a wrong value, damaged data, a full disk",
+    75: "stopped before the end where a scheduler should start the same command again (train)",
+    130: "interrupted by Ctrl-C",
+    141: "whoever read the output went away (lara ... | head)",
+    143: "ended by SIGTERM",
+}
+
 HELP = f"""lara {__version__}: latent action models and vision-language-action policies that learn from each other
 
 usage: lara COMMAND [group=choice] [key=value] ...
@@ -40,17 +62,36 @@ examples:
   lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
   lara show experiment=lara_pretrain
 
-lara COMMAND --help shows a command's configuration and its choices. Two flags, believed here and in no file:
+lara COMMAND --help shows a command's configuration and its choices. Flags, believed here and in no file:
+  --debug                 show the traceback of an error
   --allow-package NAME    also build classes of this package that are marked as buildable (repeatable)
   --trust-remote-code     run the code that comes with a Hugging Face model pinned by its commit
+
+exit codes:
+{{codes}}
 """
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived. Like KeyboardInterrupt it passes every `except Exception`: pools and files are closed."""
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; errors of ours are one message on stderr and exit code 2."""
-    arguments = sys.argv[1:] if argv is None else argv
+    """Runs one command. Whatever happens becomes at most a message on stderr and one of EXIT_CODES."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments = [a for a in arguments if a != "--debug"]
+    name = arguments[0] if arguments[:1] and arguments[0] in COMMANDS else ""
+    return _guarded(lambda: _run(arguments), who=f"lara {name}".rstrip(), debug=debug)
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(HELP.format(commands="\n".join(f"  {name:9}{text}" for name, text in COMMANDS.items())))
+        commands = "\n".join(f"  {name:9}{text}" for name, text in COMMANDS.items())
+        print(
+            HELP.format(commands=commands, codes="\n".join(f"  {code:<4} {text}" for code, text in EXIT_CODES.items()))
+        )
         return 0
     if arguments[0] in ("-V", "--version"):
         print(__version__)
@@ -65,13 +106,67 @@ def main(argv: list[str] | None = None) -> int:
 
         print(usage(module, name, COMMANDS[name]))
         return 0
+    trust, rest = take_trust(rest)
+    with trusting(trust):
+        return module.main(rest)
+
+
+def _guarded(command: Callable[[], int], *, who: str, debug: bool) -> int:
+    """The command's exit code; exceptions become one message and the code that stands for them."""
     try:
-        trust, rest = take_trust(rest)
-        with trusting(trust):
-            return module.main(rest)
+        with _sigterm_raises():
+            code = command()
+            sys.stdout.flush()  # here, where a reader that has gone can still be answered
+        return code
+    except KeyboardInterrupt:
+        return _leave(f"{who}: interrupted; the same command goes on where it was", 130, debug)
+    except Terminated:
+        return _leave(f"{who}: terminated; the same command goes on where it was", 143, debug)
     except LaraError as error:
-        print(f"lara {name}: {type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+        return _leave(f"{who}: {type(error).__name__}: {error}", 2, debug)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _stdout_has_no_reader():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush at exit is quiet
+            return 141
+        known = explained(error)
+        if known is not None:
+            return _leave(f"{who}: {type(known).__name__}: {known}", 2, debug)
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        how = "" if debug else "; run it again with --debug for the traceback"
+        return _leave(f"{who}: internal error: {said[:500]}{how}, and report it with the command line", 1, debug)
+
+
+def _leave(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises Terminated, unless somebody else (a training's loop, a host program) already handles it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _stdout_has_no_reader() -> bool:
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):  # captured or closed: no pipe at all
+        return False
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lara.errors import ConfigError, nearest
+from lara.overrides import key_of, literal
+from lara.value_types import require_types
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,22 +27,25 @@ def config_folder() -> Path:
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """conf/<name>.yaml with hydra overrides applied ("group=choice", "a.b=value", "+a.c=value", "~a.d").
+    """conf/<name>.yaml with overrides applied ("group=choice", "a.b=value", "+a.c=value", "~a.d").
 
-    Raises ConfigError naming the override at fault and the nearest existing group, choice or key.
+    A value that hydra's grammar does not know is the text that was typed (lara.overrides). A key that exists only
+    through an interpolation (`demonstrator: ${benchmark.demonstrator}`) is set where the interpolation points.
+    Raises ConfigError naming the override at fault and the nearest existing group, choice or key, or the key whose
+    value is of the wrong type.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     # experiments live at the top of the tree; saying so in conf/train.yaml keeps line 1 of each file for its command
-    overrides = [re.sub(r"^experiment=", "experiment@_global_=", o) for o in overrides]
+    overrides = [literal(re.sub(r"^experiment=", "experiment@_global_=", o)) for o in overrides]
     try:
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            config = hydra_compose(name, overrides=list(overrides))
-            OmegaConf.resolve(config) if not left_open(config) else None
-            return config
+        if any(map(_adds_inside, overrides)):
+            overrides = _through_pointers(name, overrides)
+        config = _composed(name, overrides)
+        if not left_open(config):
+            OmegaConf.resolve(config)
     except OverrideParseException as error:
         raise ConfigError(
             f"'{error.override}' is not an override; write key=value, group=choice, +new=value or ~drop"
@@ -48,9 +53,23 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     except MissingConfigException as error:
         raise ConfigError(_missing_config(error, overrides)) from error
     except ConfigCompositionException as error:
+        moved = _through_pointers(name, overrides)
+        if moved != overrides:
+            return compose(name, moved)
         raise ConfigError(_wrong_key(name, error, overrides)) from error
-    except (HydraException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{error}; overrides are key=value, group=choice, +new=value or ~drop") from error
+    require_types(config_folder() / f"{name}.yaml", config, overrides)
+    return config
+
+
+def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """With interpolations unresolved. Raises hydra's errors."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return hydra_compose(name, overrides=list(overrides))
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -105,16 +124,61 @@ def _missing_config(error: Any, overrides: Sequence[str]) -> str:
 
 
 def _wrong_key(name: str, error: Exception, overrides: Sequence[str]) -> str:
-    text = f"{error}\n{error.__cause__ or ''}"
-    found = re.search(r"[Cc]ould not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
-    if not found:
-        return text.strip()
-    key = found.group(1)
-    rest = [o for o in overrides if not o.lstrip("+~").startswith(key)]
-    if len(rest) == len(overrides):
-        return text.strip()  # the key stands in a file, not in an override; hydra's own words name it
+    key, rest = _at_fault(error, overrides)
+    if key is None:
+        # the key stands in a file, not in an override; hydra's own words name it
+        return f"{error}\n{error.__cause__ or ''}".strip()
     known = list(_keys(compose(name, rest)))
     return f"the configuration has no key '{key}'. {nearest(key, [*known, *groups()])} (+{key}=... adds a new one)"
+
+
+def _at_fault(error: Exception, overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The key that hydra could not override, and the overrides without it; (None, all) if no override names it."""
+    text = f"{error}\n{error.__cause__ or ''}"
+    found = re.search(r"[Cc]ould not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
+    rest = [o for o in overrides if not found or not o.lstrip("+~").startswith(found.group(1))]
+    return (None, list(overrides)) if not found or len(rest) == len(overrides) else (found.group(1), rest)
+
+
+def _through_pointers(name: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides with every key that lies behind an interpolation replaced by the one it points to."""
+    from hydra.errors import ConfigCompositionException
+
+    rest = [o for o in overrides if not _adds_inside(o)]
+    while True:  # without the overrides at fault there is a configuration to follow the interpolations in
+        try:
+            config = _composed(name, rest)
+            break
+        except ConfigCompositionException as error:
+            found, rest = _at_fault(error, rest)
+            if found is None:
+                return list(overrides)
+    moved = []
+    for override in overrides:
+        key = key_of(override)
+        moved.append(override.replace(f"{key}=", f"{_pointed_at(config, key)}=", 1))
+    return moved
+
+
+def _adds_inside(override: str) -> bool:
+    """Whether it adds a key below another one: hydra would put a mapping of this key alone over an interpolation."""
+    return override.startswith("+") and "." in key_of(override)
+
+
+def _pointed_at(config: DictConfig, key: str) -> str:
+    """ "benchmark.demonstrator.x" for "demonstrator.x" where demonstrator is ${benchmark.demonstrator}, else itself."""
+    from omegaconf import DictConfig
+
+    node: Any = config
+    pieces = key.split(".")
+    for at, piece in enumerate(pieces[:-1], 1):
+        node = node._get_node(piece) if isinstance(node, DictConfig) and piece in node.keys() else None  # noqa: SIM118
+        if node is None:
+            return key
+        pointer = re.fullmatch(r"\$\{([\w.]+)\}", str(node._value())) if node._is_interpolation() else None
+        if pointer:
+            return _pointed_at(config, ".".join([pointer[1], *pieces[at:]]))
+    return key
 
 
 def _roots() -> list[str]:

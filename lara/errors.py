@@ -34,6 +34,10 @@ class MissingExtraError(LaraError, ImportError):
     """A feature needs a package that is not installed; the message names the extra that brings it."""
 
 
+class MachineError(LaraError):
+    """The operating system refused something: disk, memory, rights, processes. The message says the remedy."""
+
+
 class NonFiniteError(LaraError):
     """Training met too many non-finite losses or gradients in a row."""
 

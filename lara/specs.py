@@ -1,16 +1,17 @@
 """What numbers mean at the border between a policy and a body: names, units, conventions (numpy-free, torch-free).
 
-Policy and benchmark each declare a spec; `require_compatible` compares them before anything runs. A mismatch
-(inverted gripper, delta against absolute, another camera) is an error, never a warning: such mistakes cost 20 to
-100 points of success and look like a bad policy.
+Policy and benchmark each declare a spec, which holds legal values or is not built; `require_compatible` compares them
+before anything runs. A mismatch (inverted gripper, delta against absolute, another camera) is an error, never a
+warning: such mistakes cost 20 to 100 points of success and look like a bad policy.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from lara.errors import SpecError
+from lara.errors import SpecError, nearest
 
 Control = Literal["delta", "absolute", "velocity"]
 Rotation = Literal["none", "euler_xyz", "axis_angle", "quaternion_xyzw", "rot6d"]
@@ -19,10 +20,15 @@ Gripper = Literal["none", "close_positive", "open_positive"]
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSpec:
-    """One robot action of A numbers.
+    """One robot action of A numbers; A = 0 for video without a robot. Raises SpecError for an illegal value.
 
-    names: one per dimension, in order. control: what a positional number means. low, high: limits in the units the
-    robot accepts. rate_hz: how often one action is executed.
+    Args:
+        names: one per dimension, in order; none empty, none twice.
+        control: what a positional number means.
+        rotation: the form of the orientation numbers.
+        gripper: which sign closes it.
+        low, high: limits in the units that the robot accepts; finite, low <= high (equal where nothing moves).
+        rate_hz: how often one action is executed; positive.
     """
 
     names: tuple[str, ...]
@@ -34,11 +40,24 @@ class ActionSpec:
     rate_hz: float
 
     def __post_init__(self) -> None:
+        _require_names("ActionSpec.names", self.names)
         if not len(self.names) == len(self.low) == len(self.high):
             raise SpecError(
                 f"ActionSpec needs one name, low and high per dimension; got {len(self.names)} names, "
                 f"{len(self.low)} lows, {len(self.high)} highs"
             )
+        for field, choices in (("control", Control), ("rotation", Rotation), ("gripper", Gripper)):
+            value, known = getattr(self, field), get_args(choices)
+            if value not in known:
+                near = nearest(value, known) if isinstance(value, str) else f"Choices: {', '.join(known)}"
+                raise SpecError(f"ActionSpec.{field} is one of {', '.join(known)}; got {value!r}. {near}")
+        for name, low, high in zip(self.names, self.low, self.high, strict=True):
+            if not (_is_finite(low) and _is_finite(high) and low <= high):
+                raise SpecError(
+                    f"ActionSpec needs finite limits with low <= high; '{name}' has low {low!r} and high {high!r}"
+                )
+        if not _is_finite(self.rate_hz) or self.rate_hz <= 0:
+            raise SpecError(f"ActionSpec.rate_hz is a positive number of actions per second; got {self.rate_hz!r}")
 
     @property
     def dim(self) -> int:
@@ -47,10 +66,31 @@ class ActionSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationSpec:
-    """What a policy sees: camera names in order (V of them), and S named state numbers."""
+    """What a policy sees. Raises SpecError for names that are empty or stand twice.
+
+    Args:
+        cameras: V names, in order.
+        state: S names of state numbers, in order.
+    """
 
     cameras: tuple[str, ...]
     state: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require_names("ObservationSpec.cameras", self.cameras)
+        _require_names("ObservationSpec.state", self.state)
+
+
+def _require_names(what: str, names: Any) -> None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise SpecError(f"{what} is a list of names, none of them empty; got {names!r}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SpecError(f"{what} holds {', '.join(map(repr, twice))} more than once: {list(names)}")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def spec_to_dict(spec: ActionSpec | ObservationSpec) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from lara.config import compose, resolved
 from lara.errors import ConfigError, nearest
+from lara.overrides import key_of
 
 _OWN = ("experiment", "output", "name", "stages")
 
@@ -53,9 +54,9 @@ def stage_commands(overrides: Sequence[str]) -> dict[str, StageCommand]:
         if stage:
             single.setdefault(stage[2], []).append(stage[1] + stage[3])
         else:
-            (own if _key(override).split(".")[0] in _OWN else shared).append(override)
+            (own if key_of(override).split(".")[0] in _OWN else shared).append(override)
     # what stages may point at: the experiment itself, and where its data lies
-    config = compose("train", [*own, *(o for o in shared if _key(o) == "data.root")])
+    config = compose("train", [*own, *(o for o in shared if key_of(o) == "data.root")])
     if "stages" not in config:
         if single:
             raise ConfigError(f"this experiment has no stages, but stages.{next(iter(single))} is overridden")
@@ -90,15 +91,10 @@ def stage_configs(commands: Mapping[str, StageCommand]) -> dict[str, dict[str, A
 def _command(name: str, given: list[str], shared: Sequence[str], last: Sequence[str]) -> StageCommand:
     labelling = given[:1] == ["label"]
     given = given[1:] if labelling else given
-    keys = [_key(o) for o in given]
+    keys = [key_of(o) for o in given]
     if keys.count("experiment") != (0 if labelling else 1) or "output" in keys:
         raise ConfigError(
             f"stages.{name} must name one experiment and no output, or begin with 'label' and name neither; got {given}"
         )
     # a training's overrides (steps, batch size, seed, ...) are no settings of labelling
     return StageCommand("label", [*given, *last]) if labelling else StageCommand("train", [*given, *shared, *last])
-
-
-def _key(override: str) -> str:
-    """ "experiment" of "experiment=x", "a.b" of "+a.b=1"."""
-    return re.split(r"[=@]", override.lstrip("+~"), maxsplit=1)[0]

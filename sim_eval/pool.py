@@ -11,6 +11,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -120,7 +121,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=shard_main, args=(theirs, *self._arguments), daemon=True)
-        with single_threaded():
+        with single_threaded(), ctrl_c_held():
             process.start()
         theirs.close()
         return _Shard(process=process, pipe=ours)
@@ -137,7 +138,7 @@ class Pool:
                 "its own output above says why (out of memory, or a graphics library that is missing)"
             ) from error
         if "refused" in answer:
-            raise LaraError(f"policy or benchmark cannot be built: {answer['refused']}\n{answer['traceback']}")
+            raise LaraError(f"policy or benchmark cannot be built: {answer['refused']}")
         return answer["facts"]
 
     def _assign(self, shard: _Shard, waiting: _Backlog) -> None:
@@ -197,3 +198,16 @@ def single_threaded() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def ctrl_c_held() -> Iterator[None]:
+    """Processes started inside never hear Ctrl-C (a terminal sends it to all of them): ending them is the parent's.
+
+    The parent itself hears one that comes meanwhile at the end. A mask, unlike a handler, outlives the exec of a spawn.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

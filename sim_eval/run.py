@@ -28,6 +28,7 @@ from lara.specs import action_spec_from_dict, observation_spec_from_dict, requir
 from lara.store.files import replace_file
 from lara.store.records import write_json
 from sim_eval.pool import Pool
+from sim_eval.tasks import decide_tasks, trained_tasks
 
 
 def evaluate(
@@ -43,6 +44,8 @@ def evaluate(
     """Rolls a policy out on every (task, episode) of a protocol. Returns the dict of summary.json.
 
     benchmark, policy: `_target_` configs of this project's classes; the protocol's scene is passed to the benchmark.
+    protocol:          with tasks=None those that the policy was trained on are judged (all of the benchmark's for a
+                       policy that learned from no data). Tasks that it was not trained on are marked wherever shown.
     output:            a new folder, or that of the same run (same protocol hash, same policy) to be finished.
     videos:            after the measurement, the first success and the first failure of each task are rolled out once
                        more and filmed. The repetition must end as the original did: `replay_mismatches` counts.
@@ -55,23 +58,28 @@ def evaluate(
     output = Path(output)
     started = time.perf_counter()
     arguments = (dict(benchmark), dict(policy), protocol.to_dict())
-    work = len(protocol.work())
-    with Pool(arguments, processes=min(processes, work), episode_timeout=episode_timeout) as pool:
+    useful = processes if protocol.tasks is None else min(processes, len(protocol.work()))
+    with Pool(arguments, processes=useful, episode_timeout=episode_timeout) as pool:
         card = card_from_dict(pool.facts["card"])
+        protocol = decide_tasks(protocol, pool.facts, card)
         protocol = _checked(protocol, pool.facts, card)
         spoken = spoken_instructions(protocol, pool.facts["instructions"])
         log = _open_run(output, protocol, card)
         _measure(pool, protocol, log, spoken)
         mismatches = _film(pool, protocol, log, spoken, output / "videos") if videos else None
-        tiers = pool.facts["tasks"]
+        tiers, trained = pool.facts["tasks"], trained_tasks(pool.facts, card)
     records = [log.records[key] for key in protocol.work()]
+    measured = summarise(records, tiers)
+    for task, row in measured["tasks"].items():
+        row["trained"] = None if trained is None else task in trained
     summary = {
         "protocol": protocol.hash,
         "policy": card.to_dict(),
         "privileged": card.privileged,
         "instruction": protocol.instruction,
         "executed_per_chunk": min(protocol.execute, card.horizon),
-        **summarise(records, tiers),
+        **measured,
+        "untrained_tasks": [task for task, row in measured["tasks"].items() if row["trained"] is False],
         "clipped": sum(r.clipped for r in records),
         "episode_seconds": sum(r.seconds for r in records),
         "wall_seconds": time.perf_counter() - started,
@@ -96,7 +104,7 @@ def _checked(protocol: Protocol, facts: dict[str, Any], card: PolicyCard) -> Pro
     problems = []
     if protocol.benchmark != facts["name"]:
         problems.append(f"the protocol is for '{protocol.benchmark}', the benchmark is '{facts['name']}'")
-    strangers = [t for t in protocol.tasks if t not in facts["tasks"]]
+    strangers = [t for t in protocol.decided_tasks() if t not in facts["tasks"]]
     if strangers:
         problems.append(f"the benchmark has no tasks {strangers}; it has {list(facts['tasks'])}")
     if protocol.state != body_observation.state:
@@ -160,7 +168,7 @@ def _film(pool: Pool, protocol: Protocol, log: EpisodeLog, spoken: dict[str, str
     keeps the measurement free of extra rendering, and repeats a part of it, which is a check of determinism.
     """
     items = []
-    for task in protocol.tasks:
+    for task in protocol.decided_tasks():
         records = [log.records[task, i] for i in range(protocol.episodes)]
         for wanted, name in ((True, "success"), (False, "failure")):
             first = next((r for r in records if r.success is wanted), None)
@@ -193,6 +201,8 @@ def _report(summary: dict[str, Any], protocol: Protocol) -> str:
         notes.append("PRIVILEGED: this policy reads the simulator's state; it is a ceiling, not a result.")
     if protocol.instruction == "wrong":
         notes.append("CONTROL: every task was given another task's instruction.")
+    if summary["untrained_tasks"]:
+        notes.append(f"NOT TRAINED: the policy's training data holds no {', '.join(summary['untrained_tasks'])}.")
     if protocol.render_profile == "fast":
         notes.append("Fast renders: not comparable to published numbers.")
     if summary["errors"]:

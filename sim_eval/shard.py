@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lara.build import build
+from lara.errors import LaraError
 from lara.evaluation.protocol import Protocol, protocol_from_dict
 from lara.evaluation.records import EpisodeRecord
 from lara.serve.client import PolicyClient
@@ -65,7 +66,9 @@ def shard_main(pipe: Connection, benchmark: dict[str, Any], policy: dict[str, An
         client: PolicyClient = build(policy, "body")
         _send(pipe, {"facts": facts_of(body, client)})
     except Exception as error:  # the parent raises it: a policy or simulator that cannot be built ends the run
-        _send(pipe, {"refused": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+        if not isinstance(error, LaraError):
+            traceback.print_exc()  # not written to be read by a user, but the only trace of where it came from
+        _send(pipe, {"refused": f"{type(error).__name__}: {error}"})
         return
     while (item := _receive(pipe)) is not None:
         started = time.perf_counter()

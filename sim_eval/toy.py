@@ -121,13 +121,22 @@ class Reach:
 class ReachPolicy:
     """A privileged `PolicyClient`: straight to the target in chunks of `horizon`, plus noise drawn from the key alone.
 
-    noise: standard deviation of the noise on each action; from about 2 on it fails often.
+    noise: standard deviation of the noise on each action; from about 2 on it fails often. instructions: what its card
+    says that it was taught, as a trained policy's would; None as for any scripted expert.
     """
 
     buildable: ClassVar[str] = "body"
 
-    def __init__(self, *, horizon: int = 4, noise: float = 0.0, identity: str = "scripted") -> None:
+    def __init__(
+        self,
+        *,
+        horizon: int = 4,
+        noise: float = 0.0,
+        identity: str = "scripted",
+        instructions: Sequence[str] | None = None,
+    ) -> None:
         self._horizon = horizon
+        self._instructions = None if instructions is None else tuple(instructions)
         self._noise = noise
         self._identity = identity
 
@@ -140,6 +149,7 @@ class ReachPolicy:
             privileged=True,
             image_size=None,
             identity=f"{self._identity}, noise {self._noise}",
+            instructions=self._instructions,
         )
 
     def reset(self) -> None:

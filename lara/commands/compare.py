@@ -7,6 +7,7 @@ The verdict may be UNDECIDED: with few episodes most true differences cannot be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,10 @@ def main(arguments: Sequence[str]) -> int:
     from lara.evaluation.tables import plain_table
 
     runs = [a for a in arguments if not a.startswith("alpha=")]
-    alphas = [float(a.removeprefix("alpha=")) for a in arguments if a.startswith("alpha=")]
+    alphas = [a.removeprefix("alpha=") for a in arguments if a.startswith("alpha=")]
     if len(runs) != 2 or len(alphas) > 1:
         raise ConfigError(f"expected two run folders and at most one alpha=, got {list(arguments)}")
-    result = compare(Path(runs[0]), Path(runs[1]), alpha=alphas[0] if alphas else 0.05)
+    result = compare(Path(runs[0]), Path(runs[1]), alpha=_alpha(alphas[0]) if alphas else 0.05)
     print(f"A = {runs[0]}\nB = {runs[1]}\n")
     print(plain_table(COMPARE_HEADERS, result["rows"]))
     print(
@@ -31,3 +32,15 @@ def main(arguments: Sequence[str]) -> int:
         f"verdict at alpha = {result['alpha']}: {result['verdict']}"
     )
     return 0
+
+
+def _alpha(text: str) -> float:
+    from lara.errors import ConfigError
+
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = math.nan
+    if not 0 < alpha < 1:
+        raise ConfigError(f"alpha is a number between 0 and 1 (both excluded), got {text!r}")
+    return alpha

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -301,7 +302,16 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     os.environ.update(dict.fromkeys(names, "1"))
     try:
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield pool
+            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                pool.submit(os.getpid).result()  # the first task starts all processes, with Ctrl-C left to this one
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # those under way end, none is started
+                raise
     finally:
         for name, value in before.items():
             if value is None:

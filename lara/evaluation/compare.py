@@ -33,7 +33,7 @@ def compare(run_a: Path, run_b: Path, *, alpha: float = 0.05) -> dict[str, Any]:
         )
     keys = protocol_a.work()
     rows = []
-    for task in protocol_a.tasks:
+    for task in protocol_a.decided_tasks():
         counts = _pairs([k for k in keys if k[0] == task], records_a, records_b)
         rows.append(_row(task, counts))
     counts = _pairs(keys, records_a, records_b)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
@@ -25,7 +25,8 @@ class Protocol:
     """One benchmark protocol. Lists and mappings (from yaml or JSON) become tuples; ConfigError for a bad value.
 
     benchmark:         its name, as `Benchmark.name` says it.
-    tasks:             by name, never by number: numberings differ between code bases.
+    tasks:             by name, never by number: numberings differ between code bases. None in a preset: those that the
+                       policy was trained on, filled in by the run before anything is hashed.
     episodes:          per task; episode i is the i-th goal (or initial state) of `goal_seed`.
     goal_seed:         decides goals and initial states.
     policy_seed:       first part of every noise key; shared by the runs of a paired comparison.
@@ -47,7 +48,7 @@ class Protocol:
     buildable: ClassVar[str] = "run"
 
     benchmark: str
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] | None
     episodes: int
     goal_seed: int
     policy_seed: int
@@ -66,8 +67,10 @@ class Protocol:
     def __post_init__(self) -> None:
         for name in ("tasks", "cameras", "state"):
             value = getattr(self, name)
-            if isinstance(value, str):
-                raise ConfigError(f"protocol.{name} must be a list of names, got the string {value!r}; write [{value}]")
+            if name == "tasks" and value is None:
+                continue
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise ConfigError(f"protocol.{name} must be a list of names, got {value!r}; write [{value}]")
             object.__setattr__(self, name, tuple(value))
         places = {k: tuple(float(x) for x in v) for k, v in _items(self.camera_positions)}
         object.__setattr__(self, "camera_positions", tuple(sorted(places.items())))
@@ -87,7 +90,7 @@ class Protocol:
         ):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"protocol.{name} must be one of {choices}, got {getattr(self, name)!r}")
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+        if self.tasks is not None and (not self.tasks or len(set(self.tasks)) != len(self.tasks)):
             raise ConfigError(f"protocol.tasks must name at least one task and none twice, got {self.tasks}")
         strangers = [c for c, place in self.camera_positions if c not in self.cameras or len(place) != 3]
         if strangers:
@@ -99,6 +102,7 @@ class Protocol:
     @property
     def hash(self) -> str:
         """16 hexadecimal digits of the sha256 of the canonical JSON form; equal exactly when the protocols are."""
+        self.decided_tasks()
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -121,9 +125,15 @@ class Protocol:
             )
         return replace(self, versions=tuple(versions.items()))
 
+    def decided_tasks(self) -> tuple[str, ...]:
+        """The tasks. Raises ConfigError while they are still those of a policy yet to be named."""
+        if self.tasks is None:
+            raise ConfigError("protocol.tasks is null, which only a run with a policy can decide; name them")
+        return self.tasks
+
     def work(self) -> list[tuple[str, int]]:
         """Every (task, episode), in order. Fixed before anything runs, so no order of completion can bias a rate."""
-        return [(task, episode) for task in self.tasks for episode in range(self.episodes)]
+        return [(task, episode) for task in self.decided_tasks() for episode in range(self.episodes)]
 
     def noise_key(self, task: str, episode: int, replan: int) -> tuple[int, int, int, int]:
         """(policy seed, crc32 of the task's name, episode, replan): independent of which other tasks are run."""
@@ -146,16 +156,17 @@ def spoken_instructions(protocol: Protocol, own: Mapping[str, str]) -> dict[str,
     "wrong" takes the instruction of the next task of the protocol (cyclically) whose words differ: some tasks share a
     sentence. Raises ConfigError when no task has other words.
     """
+    tasks = protocol.decided_tasks()
     if protocol.instruction == "own":
-        return {task: own[task] for task in protocol.tasks}
+        return {task: own[task] for task in tasks}
     spoken = {}
-    for i, task in enumerate(protocol.tasks):
-        following = protocol.tasks[i + 1 :] + protocol.tasks[:i]
+    for i, task in enumerate(tasks):
+        following = tasks[i + 1 :] + tasks[:i]
         others = [own[other] for other in following if own[other] != own[task]]
         if not others:
             raise ConfigError(
                 "protocol.instruction = 'wrong' needs two tasks with different instructions; "
-                f"{list(protocol.tasks)} have only {own[task]!r}"
+                f"{list(tasks)} have only {own[task]!r}"
             )
         spoken[task] = others[0]
     return spoken

@@ -33,12 +33,16 @@ def interval(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
+UNTRAINED = " (not in the training data)"
 SUCCESS_HEADERS = ("task", "tier", "success", "of", "%", "95 % interval")
 
 
 def success_rows(summary: dict[str, Any]) -> list[list[str]]:
-    """Rows under `SUCCESS_HEADERS` for a summary of `statistics.summarise`: tasks, tiers, and the whole."""
-    rows = [_row(task, row["tier"], row) for task, row in summary["tasks"].items()]
+    """Rows under `SUCCESS_HEADERS` for a summary of `statistics.summarise`: tasks, tiers, and the whole.
+
+    A task whose row says trained=False is marked.
+    """
+    rows = [_row(_marked(task, row), row["tier"], row) for task, row in summary["tasks"].items()]
     if len(summary["tiers"]) > 1:
         rows += [_row(f"tier: {tier}", tier, row) for tier, row in summary["tiers"].items()]
     overall = summary["overall"]
@@ -58,3 +62,7 @@ def _row(name: str, tier: str, row: dict[str, Any]) -> list[str]:
         percent(row["rate"]),
         interval(row["low"], row["high"]),
     ]
+
+
+def _marked(task: str, row: dict[str, Any]) -> str:
+    return f"{task}{UNTRAINED}" if row.get("trained") is False else task

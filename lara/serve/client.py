@@ -37,6 +37,8 @@ class PolicyCard:
     privileged:  it needs simulator state; its success rates are marked and mean nothing for a real policy.
     image_size:  side in pixels of the square images it wants, or None for the body's own.
     identity:    which weights: a hash or a path. Two runs are runs of one policy only if their identities are equal.
+    instructions: every sentence of its training data, sorted; None for a policy that learned from no data. A task of a
+                 body whose words are not among them was not trained.
     """
 
     name: str
@@ -46,6 +48,7 @@ class PolicyCard:
     privileged: bool
     image_size: int | None
     identity: str
+    instructions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
@@ -63,6 +66,7 @@ class PolicyCard:
             "privileged": self.privileged,
             "image_size": self.image_size,
             "identity": self.identity,
+            "instructions": None if self.instructions is None else list(self.instructions),
         }
 
 
@@ -79,6 +83,7 @@ def card_from_dict(data: dict[str, Any]) -> PolicyCard:
             **data,
             "action": action_spec_from_dict(data["action"]),
             "observation": observation_spec_from_dict(data["observation"]),
+            "instructions": None if data["instructions"] is None else tuple(data["instructions"]),
         }
     )
 

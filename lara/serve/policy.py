@@ -80,6 +80,7 @@ class TrainedPolicy:
             privileged=False,
             image_size=None,
             identity=self.identity,
+            instructions=tuple(self.data.instructions),
         )
 
     def reset(self) -> None:
