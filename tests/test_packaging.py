@@ -90,7 +90,7 @@ def test_training_from_a_frame_cache_needs_no_optional_package(tmp_path):
         ),
         ("from lara.losses.reconstruction import Perceptual as P; P()", "perceptual"),
         ("from lara.policy.backbones.huggingface import HuggingFaceBackbone as H; H(path='x')", "vlm"),
-        ("from lara.demo.curves import draw; draw([])", "report"),
+        ("from lara.pages.charts import draw; draw([])", "report"),
         (
             "from sim_eval.metaworld.environment import MetaWorld as M; M(cameras=('corner2',), image_size=32, "
             "camera_positions={}, render_profile='fast', goal_seed=0).reset('reach-v3', 0)",

@@ -12,15 +12,12 @@ tensors that the trace kept for the backward pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 CONFIG = "train"
+PLACES = ("data.root", "init", "lam_run", "labels")  # on disk: describing needs no data and no checkpoint
 
 
 def main(overrides: Sequence[str]) -> int:
-    from omegaconf import OmegaConf
-
-    from lara.config import compose, left_open
     from lara.stages import stage_commands
 
     given = [o for o in overrides if not o.startswith("config=")]
@@ -32,64 +29,23 @@ def main(overrides: Sequence[str]) -> int:
         if stage.command == "train":
             main([*stage.overrides, *(o for o in overrides if o.startswith("config="))])
             print()
-    if stages:
-        return 0
-    with_config = "config=false" not in overrides
-    config = compose(CONFIG, given)
-    # describing needs no data and no checkpoint: what only names a place on disk may stay open
-    for key in ("data.root", "init", "lam_run", "labels"):
+    if not stages:
+        _show(given, with_config="config=false" not in overrides)
+    return 0
+
+
+def _show(overrides: Sequence[str], *, with_config: bool) -> None:
+    from omegaconf import OmegaConf
+
+    from lara.config import compose, left_open, resolved
+    from lara.inspect.describe import describe
+
+    config = compose(CONFIG, overrides)
+    for key in PLACES:
         if key in left_open(config):
             OmegaConf.update(config, key, "(to be given)")
-    from lara.config import resolved
-
     plain = resolved(config)
     if with_config:
         shown = {k: v for k, v in plain.items() if k not in ("policy", "lam", "align", "latent")}
         print(OmegaConf.to_yaml(OmegaConf.create(shown)))
     print(describe(plain))
-    return 0
-
-
-def describe(config: dict[str, Any]) -> str:
-    """The tables of `lara show` for a resolved conf/train.yaml, as text."""
-    from lara.commands.footprint import measure, without_lam
-    from lara.evaluation.tables import plain_table
-
-    m = measure(config)
-    total = sum(row.parameters for row in m.parts)
-    learning = sum(row.learning for row in m.parts)
-    rows = [
-        [
-            r.name,
-            r.kind,
-            f"{r.parameters:,}",
-            f"{r.learning:,}",
-            "learns" if r.learning else "frozen" if r.parameters else "-",
-        ]
-        for r in m.parts
-    ]
-    rows.append(["all", "", f"{total:,}", f"{learning:,}", ""])
-    memory = [[name, f"{size / 2**30:.3f}"] for name, size in m.memory.items()]
-    memory.append(["sum", f"{sum(m.memory.values()) / 2**30:.3f}"])
-    if m.peak is not None:
-        memory.append(["peak of a step", f"{m.peak / 2**30:.3f}"])
-    alone = without_lam(config)
-    peak_alone = measure(alone).peak if alone is not None and m.peak is not None else None
-    if m.peak is not None and peak_alone is not None:
-        memory.append(["  of it for LAM and alignment", f"{(m.peak - peak_alone) / 2**30:.3f}"])
-    return "\n".join(
-        [
-            f"stage {m.stage}: {m.steps:,} steps of {m.samples} samples; terms and weights at step 0:",
-            plain_table(("term", "weight"), [[k, "off" if v is None else f"{v:g}"] for k, v in m.weights.items()]),
-            "",
-            plain_table(("part", "class", "parameters", "learning", ""), rows),
-            "",
-            plain_table(("tensor", "shape of one micro-batch"), [[k, v] for k, v in m.shapes.items()]),
-            "",
-            f"alignment taps {m.tap}" if m.tap else "no alignment",
-            "",
-            plain_table(("memory of one device", "GiB"), memory),
-            f"\nFLOPs per step: {m.flops / 1e12:.4g} TFLOP ({m.flops / m.samples / 1e9:.4g} GFLOP per sample)"
-            + ("; the image-text model in it is estimated as 2 x parameters x tokens" if m.estimated else ""),
-        ]
-    )

@@ -93,10 +93,10 @@ def algebra(lam: Lam, clips: Clips) -> Algebra:
         clips=len(clips),
         rows={
             "model": laws(z, group),
-            "random z": laws(shuffled, group),
-            "pixel difference": laws(difference, Additive()),
-            "the future frame itself": laws(target, Additive()),
-            "the current frame itself": laws(source, Additive()),
+            "other_latent": laws(shuffled, group),
+            "pixel_difference": laws(difference, Additive()),
+            "future_frame": laws(target, Additive()),
+            "current_frame": laws(source, Additive()),
         },
     )
 

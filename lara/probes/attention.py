@@ -58,7 +58,7 @@ def attention(lam: Lam, clips: Clips, *, examples: int = 8) -> Attention:
     return Attention(
         shares={
             name: part.sum(dim=1).mean().item()
-            for name, part in zip(("queries", "current frame", "separator", "future frame"), parts, strict=True)
+            for name, part in zip(("queries", "current_frame", "separator", "future_frame"), parts, strict=True)
         },
         on_change=_gain(future, change),
         on_change_random=_gain(others(future), change),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def others(z: Tensor, *, turn: int = 1, turns: int = 2) -> Tensor:
-    """ "Random z": every sample (first axis, two or more) gets another one's latent; the same ones at every call.
+    """ "other_latent": every sample (first axis, two or more) gets another one's latent; the same ones at every call.
 
     The latents themselves are the model's own, so that only their belonging is lost, not their distribution. All
     samples stand in one random circle that is turned `turn / turns` of the way round: neighbours in the list, of one

@@ -2,7 +2,7 @@
 
 One learned query attends to the latent's Q tokens after self-attention blocks; a linear layer names the task. Learning
 rates are tried on episodes of the fitted side, never on the tested one. A latent of pure motion need not know the task;
-one that beats "random z" by far where motions are alike has probably kept the scene.
+one that beats "other_latent" by far where motions are alike has probably kept the scene.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ def _tokens(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N Q D"]]:
     now, future = clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last]
     return {
         "model": z.float(),
-        "pixel difference": pixel_difference(now, future, side=6).unflatten(1, (3, -1)).transpose(1, 2),
-        "current frame": small(now, side=6).unflatten(1, (3, -1)).transpose(1, 2),
-        "random z": others(z).float(),
+        "pixel_difference": pixel_difference(now, future, side=6).unflatten(1, (3, -1)).transpose(1, 2),
+        "current_frame": small(now, side=6).unflatten(1, (3, -1)).transpose(1, 2),
+        "other_latent": others(z).float(),
     }
 
 

@@ -32,7 +32,7 @@ class Usage(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Codebook(Result):
-    """rows: the model, and "random z", codes drawn uniformly as often: the most that so few pairs could show."""
+    """rows: the model, and "uniform_codes", drawn as often: the most that so few pairs could show."""
 
     rows: dict[str, Usage]
 
@@ -48,7 +48,7 @@ def codebook(lam: Lam, clips: Clips) -> Codebook:
     indices = space.encode(z)
     generator = torch.Generator().manual_seed(0)
     uniform = torch.randint(0, int(codes), indices.shape, generator=generator)
-    return Codebook(rows={"model": usage(indices, int(codes)), "random z": usage(uniform, int(codes))})
+    return Codebook(rows={"model": usage(indices, int(codes)), "uniform_codes": usage(uniform, int(codes))})
 
 
 def usage(indices_NQ: Int[Tensor, "N Q"], codes: int) -> Usage:

@@ -40,7 +40,7 @@ class Degeneration(Result):
     """horizon: h in steps. moved: mean squared change from I_0 to I_h, the yardstick. rows: by latent.
 
     Besides the model and other samples' latents stand the downsampled pixel difference, a motion without learning, and
-    the two trivial answers: "copy frame" paints what it is given, "copy target" is the complete degeneration.
+    the two trivial answers: "copy_frame" paints what it is given, "copy_target" is the complete degeneration.
     picture: a PNG of the model's, one column per clip: I_0, I_h, recon, imagined, I_2h.
     """
 
@@ -60,14 +60,14 @@ def degeneration(lam: Lam, clips: Clips, *, examples: int = 8) -> Degeneration:
     (z,) = latents(lam, clips.frames_NFCHW, [(0, 1)], clips.instruction)
     unit = [x.float() / 255.0 for x in (now, target, second)]
     rows, painted = {}, {}
-    for name, latent in (("model", z), ("random z", others(z))):
+    for name, latent in (("model", z), ("other_latent", others(z))):
         painted[name] = (predict(lam, now, latent, clips.state(0)), predict(lam, target, latent, clips.state(1)))
         rows[name] = _distances(*painted[name], *unit[1:])
     change = pixel_difference(now, target)
     recon, imagined = (paint_difference(frame, change) for frame in (now, target))
-    rows["pixel difference"] = _distances(recon, imagined, *unit[1:])
-    rows["copy frame"] = _distances(unit[0], unit[1], *unit[1:])
-    rows["copy target"] = _distances(unit[1], unit[1], *unit[1:])
+    rows["pixel_difference"] = _distances(recon, imagined, *unit[1:])
+    rows["copy_frame"] = _distances(unit[0], unit[1], *unit[1:])
+    rows["copy_target"] = _distances(unit[1], unit[1], *unit[1:])
     moved = (unit[0] - unit[1]).square().flatten(1).mean(dim=1)
     shown = moved.argsort(descending=True)[:: max(1, len(clips) // (2 * examples))][:examples]
     return Degeneration(

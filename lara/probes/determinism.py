@@ -43,9 +43,9 @@ def determinism(lam: Lam, clips: Clips) -> Determinism:
         identity=((same - e).flatten(1).norm(dim=1).mean() / (ahead - e).flatten(1).norm(dim=1).mean()).item(),
         s_pcfc={
             "model": _cosine(ahead, behind),
-            "random z": _cosine(ahead, others(behind)),
-            "pixel difference": _cosine(pixel_difference(past, current), pixel_difference(future, current)),
-            "the target frame itself": _cosine(small(current), small(current)),
+            "other_latent": _cosine(ahead, others(behind)),
+            "pixel_difference": _cosine(pixel_difference(past, current), pixel_difference(future, current)),
+            "target_frame": _cosine(small(current), small(current)),
         },
         clips=len(clips),
     )

@@ -21,7 +21,7 @@ from lara.probes.clips import BATCH, Clips, Lam, latents, predict
 from lara.probes.result import Result
 from lara.probes.ssim import ssim
 
-ROWS = ("direct", "cumulative", "random z", "copy frame", "pixel difference")
+ROWS = ("direct", "cumulative", "other_latent", "copy_frame", "pixel_difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +59,10 @@ def horizons(lam: Lam, clips: Clips, *, perceptual: nn.Module | None = None) -> 
         composed = reduce(group.compose, list(z[count : count + t + 1]))
         measured["direct"].append(_scores(predict(lam, now, z[t], state), target, perceptual))
         measured["cumulative"].append(_scores(predict(lam, now, composed, state), target, perceptual))
-        measured["random z"].append(_scores(predict(lam, now, others(z[t]), state), target, perceptual))
-        measured["copy frame"].append(_scores(now.float() / 255.0, target, perceptual))
+        measured["other_latent"].append(_scores(predict(lam, now, others(z[t]), state), target, perceptual))
+        measured["copy_frame"].append(_scores(now.float() / 255.0, target, perceptual))
         change = pixel_difference(now, clips.frames_NFCHW[:, t + 1])
-        measured["pixel difference"].append(_scores(paint_difference(now, change), target, perceptual))
+        measured["pixel_difference"].append(_scores(paint_difference(now, change), target, perceptual))
     rows = {
         name: Quality(
             psnr=[s[0] for s in scores], ssim=[s[1] for s in scores], lpips=[x for s in scores for x in s[2:]]

@@ -49,7 +49,7 @@ def map2d(lam: Lam, clips: Clips, *, dims: tuple[int, int] = (0, 1)) -> Map2d:
     (z,) = latents(lam, clips.frames_NFCHW, [(0, last)], clips.instruction)
     way = clips.actions_NHA.sum(dim=1)[:, list(dims)]
     change = pixel_difference(clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last])
-    rows = {"model": z.flatten(1).float(), "random z": others(z).flatten(1).float(), "pixel difference": change}
+    rows = {"model": z.flatten(1).float(), "other_latent": others(z).flatten(1).float(), "pixel_difference": change}
     return Map2d(
         dims=list(dims),
         angles=torch.atan2(way[:, 1], way[:, 0]).tolist(),

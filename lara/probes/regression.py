@@ -47,7 +47,7 @@ class Regression(Result):
 def features(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N K"]]:
     """The model's latent (flat), the same after the bottleneck, and the baselines, for the first and last frame.
 
-    "current frame" says how much of the action the scene alone tells; "nothing" is a constant.
+    "current_frame" says how much of the action the scene alone tells; "nothing" is a constant.
     """
     last = len(clips.offsets) - 1
     (z,) = latents(lam, clips.frames_NFCHW, [(0, last)], clips.instruction)
@@ -58,11 +58,11 @@ def features(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N K"]]:
     parts = lam.space.split(z)._asdict() if isinstance(lam.space, SceneMotionSpace) else {}
     return {
         "model": z.flatten(1).float(),
-        **{f"model, {name.removesuffix('_BQD')} tokens": part.flatten(1).float() for name, part in parts.items()},
-        "model, after the bottleneck": through.flatten(1).float(),
-        "pixel difference": pixel_difference(now, future),
-        "current frame": small(now),
-        "random z": others(z).flatten(1).float(),
+        **{f"{name.removesuffix('_BQD')}_tokens": part.flatten(1).float() for name, part in parts.items()},
+        "after_bottleneck": through.flatten(1).float(),
+        "pixel_difference": pixel_difference(now, future),
+        "current_frame": small(now),
+        "other_latent": others(z).flatten(1).float(),
         "nothing": torch.zeros(len(z), 1),
     }
 

@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lara.build import build
 from lara.cli import main
-from lara.commands.footprint import measure
 from lara.config import compose, resolved
+from lara.inspect.footprint import measure
 from tests.conf.test_configs import batch_for
 
 

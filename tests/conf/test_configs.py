@@ -168,7 +168,7 @@ def _shrink_latbot(lam):
 
 def batch_for(config, n=3):
     """A random batch with the shapes that this config's data would give."""
-    from lara.commands.footprint import example_batch
+    from lara.inspect.footprint import example_batch
 
     torch.manual_seed(0)
     batch = example_batch(config["data"], n)

@@ -117,19 +117,21 @@ def run(dataset, tmp_path_factory):
 
 
 def test_the_command_writes_every_probe_as_json_and_one_page(run, tmp_path, capsys):
-    from lara.commands.probe import NAMES, main
+    from lara.commands.probe import main
+    from lara.probes.run import PROBES
 
     small = ["clips=10", "fit_clips=20", "horizons=3", "mlp.epochs=2", "mlp.width=16", "classify.epochs=1"]
     assert main([f"checkpoint={run}", f"output={tmp_path}", *small]) == 0
     record = json.loads((tmp_path / "probes.json").read_text())
-    assert list(record["probes"]) == list(NAMES)
+    assert list(record["probes"]) == list(PROBES)
     assert record["not_applicable"] == {}
     assert record["step"] == 7
     assert record["probes"]["determinism"]["max_difference"] == 0
-    for name in ("algebra", "horizons", "degeneration", "linear", "mlp", "classify", "codebook", "map2d"):
-        assert "random z" in record["probes"][name]["rows"]
+    for name in ("algebra", "horizons", "degeneration", "linear", "mlp", "classify", "map2d"):
+        assert "other_latent" in record["probes"][name]["rows"]
+    assert "uniform_codes" in record["probes"]["codebook"]["rows"]
     page = (tmp_path / "probes.html").read_text()
-    assert page.count("<section>") == len(NAMES)
+    assert page.count("<section>") == len(PROBES)
     # self-contained: nothing is fetched, not even a font
     assert 'src="http' not in page
     assert "<script" not in page
@@ -151,7 +153,8 @@ def test_a_probe_that_does_not_apply_is_listed_with_its_reason(run, tmp_path):
 
 def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
     """LatBot's: every probe runs or says why not; motion and scene stand apart in the action probes."""
-    from lara.commands.probe import NAMES, main
+    from lara.commands.probe import main
+    from lara.probes.run import PROBES
     from lara.store.checkpoint import write_checkpoint
     from lara.systems.latbot import LatBot
     from lara.train.parts import part_paths
@@ -186,8 +189,8 @@ def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
     assert main([f"checkpoint={tmp_path / 'run'}", f"output={tmp_path / 'out'}", *small]) == 0
     record = json.loads((tmp_path / "out" / "probes.json").read_text())
     assert set(record["not_applicable"]) == {"codebook", "attention"}
-    assert set(record["probes"]) == set(NAMES) - {"codebook", "attention"}
-    assert {"model, scene tokens", "model, motion tokens"} <= set(record["probes"]["linear"]["rows"])
+    assert set(record["probes"]) == set(PROBES) - {"codebook", "attention"}
+    assert {"scene_tokens", "motion_tokens"} <= set(record["probes"]["linear"]["rows"])
     assert "no group" in record["probes"]["algebra"]["operation"]
 
 

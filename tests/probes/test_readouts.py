@@ -54,8 +54,8 @@ def test_the_linear_probe_reads_actions_from_a_change_and_not_from_another_pairs
     assert found.dims == [0, 1]
     assert found.horizon == 2
     assert found.rows["model"].r2 > 0.9
-    assert found.rows["pixel difference"].r2 > 0.9
-    assert found.rows["random z"].r2 < 0.2
+    assert found.rows["pixel_difference"].r2 > 0.9
+    assert found.rows["other_latent"].r2 < 0.2
     assert found.rows["nothing"].r2 == pytest.approx(0, abs=0.1)
     assert len(found.rows["model"].r2_per_step) == 2
     assert (found.fit_pairs, found.test_pairs, found.fit_episodes) == (700, 60, 6)
@@ -102,8 +102,8 @@ def test_the_attentive_probe_reads_a_task_that_is_there_and_no_other():
 
     found = classify(worlds.motion(), lit(1), lit(2), epochs=6, lrs=(3e-3,))
     assert found.rows["model"] > 0.95
-    assert found.rows["pixel difference"] > 0.95
-    assert 0.2 < found.rows["random z"] < 0.8
+    assert found.rows["pixel_difference"] > 0.95
+    assert 0.2 < found.rows["other_latent"] < 0.8
     assert found.majority == 0.5
     with pytest.raises(DataError, match="different episodes"):
         classify(worlds.motion(), lit(1), lit(1))
@@ -170,7 +170,7 @@ def test_attention_maps_put_each_frame_on_its_own_patches():
         layer.query.bias.copy_(30 * key)
         layer.key_value.weight[:32] = torch.eye(32)
     found = attention(lam, seen, examples=2)
-    assert found.shares["future frame"] > 0.99
+    assert found.shares["future_frame"] > 0.99
     assert found.entropy < 0.01
     assert sum(found.shares.values()) == pytest.approx(1, abs=1e-5)
     assert found.picture.startswith(b"\x89PNG")
@@ -199,7 +199,7 @@ def test_the_map_knows_the_direction_of_the_action_where_the_latent_does():
     two = worlds.model(lambda now, future: 1e3 * (future - now)[..., :2].repeat(1, 1, worlds.PIXELS // 2))
     found = map2d(two, worlds.clips(2, n=80))
     assert found.rows["model"].direction_r2 > 0.7
-    assert found.rows["random z"].direction_r2 < 0.2
+    assert found.rows["other_latent"].direction_r2 < 0.2
     constant = map2d(worlds.model(lambda now, future: torch.ones_like(now)), worlds.clips(2, n=80)).rows["model"]
     assert constant.direction_r2 == pytest.approx(0, abs=1e-6)
     assert constant.common_direction == pytest.approx(1)

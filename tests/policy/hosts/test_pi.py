@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from lara.build import build
-from lara.commands.footprint import measure
 from lara.config import compose, resolved
 from lara.errors import ConfigError
+from lara.inspect.footprint import measure
 from lara.losses.flow import velocity_mse
 from lara.policy.hosts.tokenizer import WordHashTokenizer
 from lara.policy.hosts.vendor import HEAD_PI, WORDS_PI

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lara.cli import main
-from lara.demo.steps import Runner
 from lara.evaluation.compare import compare
-from lara.policies.report import markdown
+from lara.studies.policies_page import markdown
+from tests.studies.doubles import InThisProcess, Never
 
 SMALL = [
     *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam_cameras=[top]"),
@@ -17,17 +17,10 @@ SMALL = [
 POLICIES = ["demo_dit_only", "lara_tiny", "alam_tiny stages.lam.runtime.log_every=1"]
 
 
-def _in_this_process(runner, step, log, show):
-    """The same command without a second interpreter, which takes most of the time at this size."""
-    log.touch()
-    return main(list(step.arguments))
-
-
 def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, capsys):
     data = ["collect", "benchmark=toy", "tasks=[reach-red]", "episodes=3", f"output={tmp_path}/data", "processes=1"]
     assert main(data) == 0
-    monkeypatch.setattr(Runner, "_execute", _in_this_process)
-    alam = POLICIES[2]
+    monkeypatch.setattr("lara.runs.run.Processes", InThisProcess)
     given = [
         *("policies", f"root={tmp_path}/data", f"output={tmp_path}/out"),
         "policies=[" + ",".join(f"'{p}'" for p in POLICIES) + "]",
@@ -39,8 +32,10 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     assert main(given) == 0
     assert "policies.html" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "policies.json").read_text())
-    assert [p["policy"] for p in record["policies"]] == POLICIES
     folders = ["demo_dit_only", "lara_tiny", "alam_tiny_stages_lam_runtime_log_every_1"]
+    labels = ["DiT-only", "LARA", "ALAM, log every 1"]
+    assert [p["policy"] for p in record["policies"]] == folders
+    assert [p["label"] for p in record["policies"]] == labels
     evals = [tmp_path / "out" / f"eval_{name}_seed0" for name in folders]
     for row, folder in zip(record["policies"], evals, strict=True):
         episodes = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
@@ -61,21 +56,18 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     assert spoiled["latents"] == "freeze"
     assert spoiled["against"]["pairs"] == 2
     text = (tmp_path / "out" / "policies.md").read_text()
-    assert all(text.count(f"| {p} |") == (3 if p == alam else 2) for p in POLICIES)
+    assert [text.count(f"| {label} |") for label in labels] == [2, 2, 3]
     page = (tmp_path / "out" / "policies.html").read_text()
     assert page.count("<section>") == 5
     assert page.count("<video") >= 3
     assert "<script" not in page
 
     assert "| ≥ " not in text
-    record["policies"][1]["training"]["resumed"] = True
-    assert "| lara_tiny | ≥ " in markdown(record)
+    record["policies"][1]["training"]["whole"] = False
+    assert "| LARA | ≥ " in markdown(record)
 
-    def never(runner, step, log, show):
-        raise AssertionError(f"{step.name} ran again")
-
-    monkeypatch.setattr(Runner, "_execute", never)
-    monkeypatch.setattr("lara.policies.latency._measure", never)
+    monkeypatch.setattr("lara.runs.run.Processes", Never)
+    monkeypatch.setattr("lara.inspect.latency.measure_latency", lambda *_, **__: pytest.fail("timed again"))
     assert main(given) == 0
     assert (tmp_path / "out" / "policies.md").read_text() == text
 
@@ -95,6 +87,6 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     ],
 )
 def test_mistakes_are_said_before_anything_trains(tmp_path, monkeypatch, capsys, given, said):
-    monkeypatch.setattr(Runner, "_execute", lambda *_: pytest.fail("a step ran"))
+    monkeypatch.setattr("lara.runs.run.Processes", Never)
     assert main(["policies", "root=x", f"output={tmp_path}/out", *given]) == 2
     assert said.replace("\\", "") in capsys.readouterr().err

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lara.build import build
-from lara.commands.peak import step_timeline
+from lara.inspect.peak import step_timeline
 from lara.train.stage import apply_stage
 from lara.types import Batch, Observation
 
@@ -29,7 +29,7 @@ class PartRow:
 class Footprint:
     """flops: of one optimiser step; estimated: whether a part of them is an estimate (see `_untraced_flops`).
     memory: bytes by purpose, for one device holding everything. samples: per step.
-    peak: bytes at the fullest moment of a step (see commands.peak): less than the sum of `memory` where gradients come
+    peak: bytes at the fullest moment of a step (see inspect.peak): less than the sum of `memory` where gradients come
     while activations go, more where an operation needs much for itself. None where the step cannot be traced.
     """
 

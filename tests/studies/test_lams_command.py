@@ -6,8 +6,8 @@ import pytest
 
 from lara.cli import main
 from lara.data.video_write import ImageStorage
-from lara.demo.steps import Runner
 from tests.data import worlds
+from tests.studies.doubles import InThisProcess, Never
 
 SMALL = [
     *("image_size=32", "horizon=2", "stage.steps=2", "data.lam_cameras=[top]", "data.validation_fraction=0.3"),
@@ -17,17 +17,11 @@ SMALL = [
 MODELS = ["lam_lara_tiny", "lam_alam_tiny_without_laws"]
 
 
-def _in_this_process(runner, step, log, show):
-    """The same command without a second interpreter, which takes most of the time at this size."""
-    log.touch()
-    return main(list(step.arguments))
-
-
 @pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, capsys, processes):
     worlds.write(tmp_path / "data", (17, 12, 15, 13, 14, 16), storage=ImageStorage())
     if not processes:
-        monkeypatch.setattr(Runner, "_execute", _in_this_process)
+        monkeypatch.setattr("lara.runs.run.Processes", InThisProcess)
     given = [
         *("lams", f"root={tmp_path}/data", f"output={tmp_path}/out", f"workers={2 if processes else 1}"),
         *(f"lams=[{','.join(MODELS)}]", "overrides=[" + ",".join(f'"{o}"' for o in SMALL) + "]"),
@@ -39,20 +33,17 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     assert set(family["tables"]) == {
         *("psnr", "ssim", "additivity", "reversal", "degeneration", "actions", "codebook", "cost")
     }
+    assert family["models"] == {"lam_lara_tiny": "LARA", "lam_alam_tiny_without_laws": "ALAM without laws"}
     for table in family["tables"].values():
-        for model in MODELS:
-            assert any(row.startswith(model) for row in table["rows"])
+        assert {row["model"] for row in table["rows"]} >= set(MODELS)
         # toy frames have two cameras' worth of pixels and real actions, so that every number exists
-        assert all(n is not None for row in table["rows"].values() for cell in row for n in cell), table["title"]
+        assert all(n is not None for row in table["rows"] for cell in row["cells"] for n in cell), table["title"]
     assert family["about"]["horizons"] == [2, 4]
     assert "overrides=" in family["about"]["command"]
     text = (tmp_path / "out" / "lams.md").read_text()
     assert "k = 2 steps" in text
     assert (tmp_path / "out" / "lams.html").read_text().count("<section>") == len(family["tables"]) + 1
 
-    def never(runner, step, log, show):
-        raise AssertionError(f"{step.name} ran again")
-
-    monkeypatch.setattr(Runner, "_execute", never)
+    monkeypatch.setattr("lara.runs.run.Processes", Never)
     assert main(given) == 0
     assert (tmp_path / "out" / "lams.md").read_text() == text

@@ -8,9 +8,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from lara.build import build
-from lara.commands.footprint import measure, without_lam
-from lara.commands.peak import step_timeline
 from lara.config import compose, resolved
+from lara.inspect.footprint import measure, without_lam
+from lara.inspect.peak import step_timeline
 from lara.train.optim import build_optimizer
 from lara.train.stage import apply_stage
 from tests.conf.test_configs import batch_for

@@ -1,0 +1,1 @@
+"""What a configuration or policy would cost: parameters, memory, FLOPs, latency."""

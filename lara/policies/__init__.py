@@ -1,1 +1,0 @@
-"""`lara policies`: several systems, each from data to a policy, on the same goals side by side."""
