@@ -19,11 +19,15 @@ from lara.overrides import key_of, shown
 
 # root values that may be null, and what they are otherwise: null itself does not tell
 OPTIONAL: dict[str, Any] = {
+    "demo.camera": str,
+    "demo.minutes": float,
     "label.output": str,
     "label.label.camera": str,
     "label.label.gap": int,
     "label.label.address": str,
+    "lams.minutes": float,
     "policies.interventions": dict,
+    "policies.minutes": float,
     "policies.reference": str,
     "probe.data_of": str,
     "probe.root": str,

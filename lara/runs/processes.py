@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lara.runs.plan import Step
+from lara.trust import trusted
 
 PROGRAM = (sys.executable, "-m", "lara.cli")
 
@@ -49,7 +50,7 @@ class Processes:
                 if self._stopped:
                     return None
                 process = subprocess.Popen(
-                    [*self._program, *step.arguments],
+                    [*self._program, *step.arguments, *_trust_flags()],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -84,6 +85,13 @@ class Processes:
                     os.killpg(process.pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue  # it has just ended
+
+
+def _trust_flags() -> list[str]:
+    """What this command line trusts, for the next."""
+    trust = trusted()
+    packages = [f"--allow-package={name}" for name in trust.packages]
+    return [*packages, "--trust-remote-code"] if trust.remote_code else packages
 
 
 def _copy(process: subprocess.Popen[bytes], file: BinaryIO, *, show: bool) -> None:

@@ -8,9 +8,9 @@ import time
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # the last: Slurm's warning before its limit
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run the same command again
-UNFINISHED = frozenset(128 + s for s in SIGNALS) | {REQUEUE} | frozenset(-s for s in SIGNALS)  # exit codes of a child
+UNFINISHED = frozenset({REQUEUE, *(128 + s for s in SIGNALS), *(-s for s in SIGNALS)})  # exit codes of a child
 
 
 class Stopping:
@@ -56,8 +56,8 @@ class Stopping:
 
     @property
     def exit_code(self) -> int:
-        """128 + the first signal; 75 where the time was over."""
-        return 128 + self.signals[0] if self.signals else REQUEUE
+        """128 + the first signal; 75 where time was over, or is about to be (SIGUSR1)."""
+        return REQUEUE if self.signals[:1] in ([], [signal.SIGUSR1]) else 128 + self.signals[0]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)

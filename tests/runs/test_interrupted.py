@@ -77,7 +77,7 @@ def test_interrupted_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
         assert len(processes) == len(set(processes)), noted
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, REQUEUE)])
 def test_other_signals_are_passed_on_too(tmp_path, number, code):
     process = start(tmp_path)
     assert until_signalled(process, tmp_path, 1, number) == code

@@ -1,6 +1,7 @@
 """What a run believes, repeats, refuses and reports."""
 
 import json
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from lara.runs.plan import Arm, Phase, Plan, Step, one_seed_each
 from lara.runs.processes import Processes
 from lara.runs.progress import Progress
 from lara.runs.run import run
+from lara.trust import Trust, trusting
 from tests.runs.driver import PROGRAM, training
 
 
@@ -158,3 +160,10 @@ def test_the_estimate_counts_the_steps_of_this_attempt(tmp_path):
     line = progress.line(now=progress.started + 60)
     assert "60 of 200 steps, about 7 min" in line
     assert "a 60/100" in line
+
+
+def test_what_the_command_line_trusts_is_handed_on(tmp_path):
+    show = Step(name="a", arguments=("-c", "import sys; print(sys.argv[1:])"))
+    with trusting(Trust(packages=("my_lab",), remote_code=True)):
+        assert Processes([sys.executable]).execute(show, tmp_path / "log", show=False) == 0
+    assert (tmp_path / "log").read_text() == "['--allow-package=my_lab', '--trust-remote-code']\n"
