@@ -10,7 +10,7 @@ processes nor the order of completion nor an interruption changes a result. Run 
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,13 +20,15 @@ from tqdm import tqdm
 
 from lara.errors import ConfigError, DataError, LaraError
 from lara.evaluation.protocol import Protocol, protocol_differences, protocol_from_dict, spoken_instructions
-from lara.evaluation.records import EpisodeLog, EpisodeRecord
+from lara.evaluation.records import EpisodeLog, EpisodeRecord, record_from_dict
+from lara.evaluation.sealed import seal, unseal
 from lara.evaluation.statistics import summarise
 from lara.evaluation.tables import SUCCESS_HEADERS, markdown_table, success_rows
 from lara.serve.client import PolicyCard, card_from_dict
 from lara.specs import action_spec_from_dict, observation_spec_from_dict, require_compatible
 from lara.store.files import replace_file
-from lara.store.records import write_json
+from lara.store.lock import only_one
+from lara.store.records import read_json, write_json
 from sim_eval.pool import Pool
 from sim_eval.tasks import decide_tasks, trained_tasks
 
@@ -59,35 +61,38 @@ def evaluate(
     started = time.perf_counter()
     arguments = (dict(benchmark), dict(policy), protocol.to_dict())
     useful = processes if protocol.tasks is None else min(processes, len(protocol.work()))
-    with Pool(arguments, processes=useful, episode_timeout=episode_timeout) as pool:
-        card = card_from_dict(pool.facts["card"])
-        protocol = decide_tasks(protocol, pool.facts, card)
-        protocol = _checked(protocol, pool.facts, card)
-        spoken = spoken_instructions(protocol, pool.facts["instructions"])
-        log = _open_run(output, protocol, card)
-        _measure(pool, protocol, log, spoken)
-        mismatches = _film(pool, protocol, log, spoken, output / "videos") if videos else None
-        tiers, trained = pool.facts["tasks"], trained_tasks(pool.facts, card)
-    records = [log.records[key] for key in protocol.work()]
-    measured = summarise(records, tiers)
-    for task, row in measured["tasks"].items():
-        row["trained"] = None if trained is None else task in trained
-    summary = {
-        "protocol": protocol.hash,
-        "policy": card.to_dict(),
-        "privileged": card.privileged,
-        "instruction": protocol.instruction,
-        "executed_per_chunk": min(protocol.execute, card.horizon),
-        **measured,
-        "untrained_tasks": [task for task, row in measured["tasks"].items() if row["trained"] is False],
-        "clipped": sum(r.clipped for r in records),
-        "episode_seconds": sum(r.seconds for r in records),
-        "wall_seconds": time.perf_counter() - started,
-        "processes": processes,
-        "replay_mismatches": mismatches,
-    }
-    write_json(output / "summary.json", summary)
-    replace_file(output / "table.md", _report(summary, protocol).encode())
+    with contextlib.ExitStack() as alone:
+        with Pool(arguments, processes=useful, episode_timeout=episode_timeout) as pool:
+            card = card_from_dict(pool.facts["card"])
+            protocol = decide_tasks(protocol, pool.facts, card)
+            protocol = _checked(protocol, pool.facts, card)
+            spoken = spoken_instructions(protocol, pool.facts["instructions"])
+            alone.enter_context(only_one(output, "evaluation"))
+            log = _open_run(output, protocol, card)
+            _measure(pool, protocol, log, spoken)
+            mismatches = _film(pool, protocol, log, spoken, output / "videos") if videos else None
+            tiers, trained = pool.facts["tasks"], trained_tasks(pool.facts, card)
+        records = [log.records[key] for key in protocol.work()]
+        measured = summarise(records, tiers)
+        for task, row in measured["tasks"].items():
+            row["trained"] = None if trained is None else task in trained
+        summary = {
+            "protocol": protocol.hash,
+            "policy": card.to_dict(),
+            "privileged": card.privileged,
+            "instruction": protocol.instruction,
+            "executed_per_chunk": min(protocol.execute, card.horizon),
+            **measured,
+            "untrained_tasks": [task for task, row in measured["tasks"].items() if row["trained"] is False],
+            "clipped": sum(r.clipped for r in records),
+            "episode_seconds": sum(r.seconds for r in records),
+            "wall_seconds": time.perf_counter() - started,
+            "processes": processes,
+            "replay_mismatches": mismatches,
+        }
+        write_json(output / "summary.json", summary)
+        replace_file(output / "table.md", _report(summary, protocol).encode())
+        seal(output)
     _raise_errors(records, output)
     return summary
 
@@ -129,7 +134,7 @@ def _open_run(output: Path, protocol: Protocol, card: PolicyCard) -> EpisodeLog:
     output.mkdir(parents=True, exist_ok=True)
     protocol_file, policy_file = output / "protocol.json", output / "policy.json"
     if protocol_file.exists():
-        earlier = protocol_from_dict(json.loads(protocol_file.read_text()))
+        earlier = protocol_from_dict(read_json(protocol_file, DataError))
         if earlier.hash != protocol.hash:
             raise ConfigError(
                 f"{output} holds a run of another protocol (there | now):\n  "
@@ -138,8 +143,9 @@ def _open_run(output: Path, protocol: Protocol, card: PolicyCard) -> EpisodeLog:
             )
     elif (output / "episodes.jsonl").exists():
         raise DataError(f"{output} has episodes.jsonl but no protocol.json; give a new output folder")
-    if policy_file.exists() and json.loads(policy_file.read_text()) != card.to_dict():
+    if policy_file.exists() and read_json(policy_file, DataError) != card.to_dict():
         raise ConfigError(f"{output} holds a run of another policy, see {policy_file}; give a new output folder")
+    unseal(output)
     write_json(policy_file, card.to_dict())
     write_json(protocol_file, protocol.to_dict())
     return EpisodeLog(output / "episodes.jsonl")
@@ -152,7 +158,7 @@ def _measure(pool: Pool, protocol: Protocol, log: EpisodeLog, spoken: dict[str, 
     errors = 0
     with tqdm(total=len(protocol.work()), initial=len(finished), unit="episode", desc="evaluate") as bar:
         for _, answer in pool.run(items):
-            record = EpisodeRecord(**answer)
+            record = record_from_dict(answer, "answer of a simulator process")
             log.append(record)
             errors += record.error is not None
             if record.error is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lara.errors import ConfigError, DataError
 from lara.evaluation.protocol import Protocol, protocol_differences, protocol_from_dict
 from lara.evaluation.records import EpisodeRecord, read_records
+from lara.evaluation.sealed import require_sealed
 from lara.evaluation.statistics import mcnemar, newcombe_paired_difference, verdict, wilson
 from lara.evaluation.tables import interval, percent
+from lara.store.records import read_json
 
 COMPARE_HEADERS = ("task", "A %", "B %", "only A", "only B", "A - B", "95 % interval")
 
@@ -66,7 +67,8 @@ def _load(run: Path) -> tuple[Protocol, dict[tuple[str, int], EpisodeRecord]]:
     path = run / "protocol.json"
     if not path.exists():
         raise DataError(f"{run} is not the folder of an evaluation run: it has no protocol.json")
-    protocol = protocol_from_dict(json.loads(path.read_text()))
+    require_sealed(run)
+    protocol = protocol_from_dict(read_json(path, DataError))
     records = {r.key: r for r in read_records(run / "episodes.jsonl")}
     missing = [k for k in protocol.work() if k not in records]
     errors = [k for k, r in records.items() if r.error is not None]

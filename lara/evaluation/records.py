@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lara.errors import DataError
+from lara.store.fields import COUNT, DURATION, FLAG_OR_NULL, TEXT, TEXT_OR_NULL, Field, check_fields
+from lara.store.lines import append_line, cut_torn_line, read_lines
+
+CHECKSUM = "sha256"
+_FIELDS: dict[str, Field] = {
+    "task": TEXT,
+    "episode": COUNT,
+    "success": FLAG_OR_NULL,
+    "steps": COUNT,
+    "seconds": DURATION,
+    "error": TEXT_OR_NULL,
+    "clipped": COUNT,
+    "replans": COUNT,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRecord:
     """What came of one (task, episode).
 
-    success:  None exactly when `error` is set: an exception is not a failure of the policy, it is no measurement.
-    steps:    environment steps that the policy was responsible for (settling excluded).
-    seconds:  wall time of the episode.
-    clipped:  how many numbers of the parts of chunks meant for execution lay outside the limits and were clipped.
-    replans:  how often the policy was asked.
+    Attributes:
+        success: None exactly when `error` is set: an exception is not a failure of the policy, it is no measurement.
+        steps: environment steps that the policy was responsible for (settling excluded).
+        seconds: wall time of the episode.
+        clipped: how many numbers of the parts of chunks meant for execution lay outside the limits and were clipped.
+        replans: how often the policy was asked.
     """
 
     task: str
@@ -43,20 +59,29 @@ class EpisodeRecord:
         return (self.task, self.episode)
 
 
+def record_from_dict(data: Any, where: str) -> EpisodeRecord:
+    """A record that came through JSON, every field checked. Raises DataError naming `where` and the field."""
+    checked = check_fields(data, _FIELDS, where, DataError)
+    try:
+        return EpisodeRecord(**checked)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
 class EpisodeLog:
     """The append-only file `episodes.jsonl` of a run.
 
     Opening it reads what is there. A last line without its newline is what a kill leaves behind: it is cut off, and its
-    episode counts as not run. Any other unreadable line is damage: DataError with the line number. A second line for a
-    (task, episode) is accepted only after an error (a retried episode); everything else is a duplicate: DataError.
+    episode counts as not run. Every line carries a checksum; any other line that does not read, or does not fit it, is
+    damage: DataError with file and line. A second line for a (task, episode) is accepted only after an error (a retried
+    episode); everything else is a duplicate: DataError.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._records, whole = _read(self.path)
-        if self.path.exists() and whole < self.path.stat().st_size:
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
+        lines = read_lines(self.path, DataError)
+        self._records = _records(lines.records, self.path)
+        cut_torn_line(self.path, lines)
 
     @property
     def records(self) -> dict[tuple[str, int], EpisodeRecord]:
@@ -69,13 +94,16 @@ class EpisodeLog:
         return {key for key, record in self._records.items() if record.error is None}
 
     def append(self, record: EpisodeRecord) -> None:
-        """Writes one line and waits until it is on disk. DataError for a duplicate."""
+        """Writes one line and waits until it is on the disk.
+
+        Raises:
+            DataError: a duplicate, or a field of the wrong type.
+            StoreError: the file system refused; the log is as it was.
+        """
         _reject_duplicate(self._records, record, str(self.path))
-        line = json.dumps(asdict(record), sort_keys=True) + "\n"
-        with self.path.open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        data = asdict(record)
+        check_fields(data, _FIELDS, f"episode ({record.task}, {record.episode})", DataError)
+        append_line(self.path, {**data, CHECKSUM: _checksum(data)})
         self._records[record.key] = record
 
 
@@ -84,33 +112,24 @@ def read_records(path: Path) -> list[EpisodeRecord]:
     path = Path(path)
     if not path.exists():
         raise DataError(f"expected episode records in {path}, found no such file; run the evaluation first")
-    return list(_read(path)[0].values())
+    return list(_records(read_lines(path, DataError).records, path).values())
 
 
-def _read(path: Path) -> tuple[dict[tuple[str, int], EpisodeRecord], int]:
-    """(records, number of bytes up to the end of the last whole line)."""
+def _records(lines: list[Any], path: Path) -> dict[tuple[str, int], EpisodeRecord]:
     records: dict[tuple[str, int], EpisodeRecord] = {}
-    if not path.exists():
-        return records, 0
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    for number, line in enumerate(data[:whole].splitlines(), start=1):
-        where = f"{path}, line {number}"
-        try:
-            record = _record_from_dict(json.loads(line.decode()), where)
-        except ValueError as error:
-            raise DataError(f"{where}: expected one JSON record, got {line[:80]!r}; the file is damaged") from error
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        data = {k: v for k, v in line.items() if k != CHECKSUM} if isinstance(line, dict) else line
+        record = record_from_dict(data, where)
+        if line.get(CHECKSUM) != _checksum(data):
+            raise DataError(f"{where}: the line was changed (its sha256 differs); restore it from a copy, or run anew")
         _reject_duplicate(records, record, where)
         records[record.key] = record
-    return records, whole
+    return records
 
 
-def _record_from_dict(data: Any, where: str) -> EpisodeRecord:
-    expected = {f.name for f in fields(EpisodeRecord)}
-    if not isinstance(data, dict) or set(data) != expected:
-        got = sorted(data) if isinstance(data, dict) else type(data).__name__
-        raise DataError(f"{where}: a record has the keys {sorted(expected)}, got {got}")
-    return EpisodeRecord(**data)
+def _checksum(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _reject_duplicate(records: dict[tuple[str, int], EpisodeRecord], record: EpisodeRecord, where: str) -> None:

@@ -2,7 +2,7 @@
 
 `to` says whose format: lara's ("native"), or that of the package the weights came from, which then needs no lara:
 
-    native    config.json  policy.safetensors  data.json                              lara.serve.policy.load_policy
+    native    config.json  model.safetensors  card.json  manifest.json                  lara.serve.policy.load_policy
     lerobot   config.json  model.safetensors  policy_{pre,post}processor.json + stats  PreTrainedPolicy.from_pretrained
     openpi    model.safetensors  assets/<robot>/norm_stats.json                        its PyTorch policies
     groot     model.safetensors  statistics, and the base checkpoint's own records     Isaac-GR00T
@@ -25,31 +25,48 @@ from lara.errors import ConfigError, nearest
 from lara.export.groot import write_groot
 from lara.export.lerobot import write_lerobot
 from lara.export.openpi import write_openpi
+from lara.export.origin import origin
 from lara.policy.hosts.tuning import merge
-from lara.serve.exported import write_exported
 from lara.serve.load import load_system
+from lara.store.checkpoint import Checkpoint
+from lara.store.export import Export, fill_export
 from lara.store.files import whole_folder
+from lara.train.parts import part_paths
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a format is written from. kind: the package's name for the policy. system: its configuration here.
-    base: folder with the records of the checkpoint it started from, or None."""
+    """What a format is written from. kind: the package's name for the policy. system: with the policy alone. saved: the
+    checkpoint. ema: which of its weights. base: folder with the records of the checkpoint it started from, or None."""
 
-    policy: Any
+    system: Any
+    saved: Checkpoint | Export
+    ema: bool
     card: DataCard
-    system: dict[str, Any]
     kind: str
     base: Path | None
 
     def weights(self, **settings: Any) -> dict[str, Tensor]:
         """The vendor's keys, each tensor its own contiguous memory on the CPU."""
-        tensors = self.policy.vendor_state_dict(**settings)
+        tensors = self.system.policy.vendor_state_dict(**settings)
         return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
 
 
 def _native(trained: Trained, folder: Path) -> None:
-    write_exported(folder, system=trained.system, policy=trained.policy, card=trained.card)
+    saved, policy = trained.saved, trained.system.policy
+    plain = {k: None if k in ("lam", "align") else v for k, v in saved.config["system"].items() if k != "tuning"}
+    card = {
+        "format": 1,
+        "what": "policy",
+        "from": origin(saved, ema=trained.ema),
+        "parts": {name: path for name, path in part_paths(trained.system).items() if path.startswith("policy")},
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "data": saved.card,
+        "versions": saved.versions,
+    }
+    tensors = {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()}
+    config = {"name": saved.config.get("name", saved.name), "system": plain}
+    fill_export(folder, tensors=tensors, config=config, card=card)
 
 
 def _lerobot(trained: Trained, folder: Path) -> None:
@@ -97,9 +114,10 @@ def export_policy(
             + ", ".join(k for k in FORMATS if k in kinds)
         )
     trained = Trained(
-        policy=system.policy,
+        system=system,
+        saved=saved,
+        ema=ema,
         card=DataCard.from_dict(saved.card),
-        system=dict(saved.config["system"]),
         kind=kinds[to],
         base=Path(base) if base is not None else None,
     )

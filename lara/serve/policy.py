@@ -6,7 +6,6 @@ checkpoint's own data card, so that serving cannot drift from training.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from lara.data.card import DataCard
 from lara.data.images import resize_area
 from lara.errors import CheckpointError, ConfigError, SpecError
 from lara.serve.client import PolicyCard
-from lara.serve.exported import is_exported, read_exported
 from lara.serve.load import load_system
 from lara.systems.system import System
 from lara.types import Observation
@@ -42,9 +40,6 @@ def load_policy(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    if is_exported(Path(checkpoint)):
-        system, card = read_exported(Path(checkpoint))
-        return TrainedPolicy(system.to(device), card, steps=steps, identity=checkpoint)
     system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
     identity = f"{checkpoint} ({saved.name})"
     if latents != "use":

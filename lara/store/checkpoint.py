@@ -251,6 +251,8 @@ def resolve(path: Path) -> Path:
     if (path / MANIFEST).exists() or _FOLDER.fullmatch(path.name):
         return path
     pointer = path / "checkpoints" / "latest"
+    if (path / "policy.safetensors").exists():
+        raise CheckpointError(f"{path} was exported by an earlier lara, without checksums; export the run again")
     if not pointer.exists():
         raise CheckpointError(
             f"{path} is neither a checkpoint or export (no {MANIFEST}) nor a run with one (no checkpoints/latest); "

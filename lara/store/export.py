@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lara.errors import CheckpointError
 from lara.store.checkpoint import Checkpoint, read_checkpoint, read_record, resolve
-from lara.store.files import whole_folder, write_new
+from lara.store.files import write_new
 from lara.store.manifest import MANIFEST, check_manifest, kind_of, write_manifest
 from lara.store.records import to_json
 from lara.store.tensors import load_tensors, save_tensors
@@ -103,33 +103,27 @@ class Export:
         return load_tensors(self.path / "model.safetensors")
 
 
-def write_export(
-    output: Path, *, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Mapping[str, Any]
-) -> Path:
-    """Writes the folder, whole or not at all.
+def fill_export(
+    folder: Path, *, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Mapping[str, Any]
+) -> None:
+    """Fills the empty folder of a `whole_folder` block.
 
     Args:
-        output: must not exist.
+        folder: still under its temporary name.
         tensors: under the names that they have in the system.
-        config: {"system": ..., and "name", "data" where known}.
+        config: {"system": ..., and "name", "data" where they are of use}.
         card: {"format": 1, "what": "lam" or "policy", "from": {"step", "weights", ...}, "parts": part name -> module
             path, "data": {...}, "versions": {...}} and whatever else describes these parts.
 
-    Returns:
-        `output`.
-
     Raises:
         CheckpointError: the card lacks one of these keys.
-        StoreError: `output` exists, or the file system refused.
     """
     if not set(card) >= CARD_KEYS:
         raise CheckpointError(f"an export's card needs {sorted(CARD_KEYS)}, {sorted(CARD_KEYS - set(card))} is missing")
-    with whole_folder(output) as temporary:
-        save_tensors(temporary / "model.safetensors", tensors)
-        write_new(temporary / "config.json", to_json(config, sort_keys=True))
-        write_new(temporary / "card.json", to_json(card, sort_keys=True))
-        write_manifest(temporary, "export")
-    return output
+    save_tensors(folder / "model.safetensors", tensors)
+    write_new(folder / "config.json", to_json(config, sort_keys=True))
+    write_new(folder / "card.json", to_json(card, sort_keys=True))
+    write_manifest(folder, "export")
 
 
 def read_export(path: str | Path, *, verify: bool = True) -> Export:

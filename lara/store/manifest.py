@@ -7,27 +7,28 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lara.errors import LaraError
-from lara.store.files import sha256_of, storage, write_new
+from lara.store.files import replace_file, sha256_of, storage
 from lara.store.records import read_json, to_json
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
 
 
-def write_manifest(folder: Path, kind: str) -> None:
-    """Lists every file below `folder`, which must be finished otherwise.
+def write_manifest(folder: Path, kind: str, names: Collection[str] | None = None) -> None:
+    """Lists the files of a folder that is finished otherwise.
 
     Args:
-        folder: still under its temporary name.
+        folder: under its temporary name, or under its own.
         kind: what the folder is; checked when it is read.
+        names: which files; None lists every file below `folder`.
     """
+    if names is None:
+        names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in sorted(names)
     }
     record = {"schema": SCHEMA, "kind": kind, "files": files}
-    write_new(folder / MANIFEST, to_json(record, sort_keys=True))
+    replace_file(folder / MANIFEST, to_json(record, sort_keys=True))
 
 
 def kind_of(folder: Path, error: type[LaraError]) -> str:
@@ -42,6 +43,7 @@ def check_manifest(
     *,
     required: Collection[str] = (),
     optional: Collection[str] | None = None,
+    others: bool = False,
     verify: bool = True,
 ) -> None:
     """Compares a folder with its manifest.
@@ -52,6 +54,7 @@ def check_manifest(
         error: what to raise.
         required: files that must be listed.
         optional: files that may be listed besides; None allows any.
+        others: files that are not listed may lie there as well.
         verify: compare every file's sha256; otherwise only names and sizes.
 
     Raises:
@@ -68,7 +71,7 @@ def check_manifest(
     problems = [
         f"{text}: {', '.join(sorted(names))}"
         for text, names in (
-            ("not listed in the manifest", present - listed),
+            ("not listed in the manifest", set() if others else present - listed),
             ("missing", listed - present),
             (f"not part of a {kind}", foreign | {name for name in listed if not _is_plain(name)}),
             ("absent from the manifest", set(required) - listed),

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
 
 from lara.errors import DataError
-from lara.evaluation.records import EpisodeLog, EpisodeRecord, read_records
+from lara.evaluation.records import (
+    CHECKSUM,
+    EpisodeLog,
+    EpisodeRecord,
+    _checksum,
+    read_records,
+    record_from_dict,
+)
 
 
 def record(episode, success=True, error=None, task="reach"):
@@ -55,7 +63,7 @@ def test_duplicates_are_refused_but_an_error_may_be_retried(tmp_path):
     assert read_records(path) == [record(0)]
     line = path.read_bytes().splitlines(keepends=True)[-1]
     path.write_bytes(path.read_bytes() + line)
-    with pytest.raises(DataError, match=r"line 4.*twice"):
+    with pytest.raises(DataError, match=r"episodes\.jsonl:4.*twice"):
         read_records(path)
 
 
@@ -67,8 +75,53 @@ def test_a_damaged_line_is_an_error_with_its_number(tmp_path, line):
     path = tmp_path / "episodes.jsonl"
     EpisodeLog(path).append(record(0))
     path.write_bytes(path.read_bytes() + line + b"\n")
-    with pytest.raises(DataError, match="line 2"):
+    with pytest.raises(DataError, match=r"episodes\.jsonl:2"):
         read_records(path)
+
+
+def test_every_flipped_byte_is_an_error_that_names_the_file(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    log = EpisodeLog(path)
+    for r in (record(0), record(1, success=False), record(2, success=None, error="boom")):
+        log.append(r)
+    whole = path.read_bytes()
+    for k in range(len(whole)):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 1 << (k % 8)]) + whole[k + 1 :])
+        for read in (read_records, EpisodeLog):
+            with pytest.raises(DataError, match=r"episodes\.jsonl:[1-4]"):
+                read(path)
+    path.write_bytes(whole)
+    assert len(read_records(path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("success", 1, "true, false or null"),
+        ("success", "yes", "true, false or null"),
+        ("steps", float("nan"), "a whole number of at least 0"),
+        ("steps", 7.0, "a whole number of at least 0"),
+        ("steps", True, "a whole number of at least 0"),
+        ("episode", "0", "a whole number of at least 0"),
+        ("episode", -1, "a whole number of at least 0"),
+        ("seconds", float("inf"), "a finite number of at least 0"),
+        ("seconds", None, "a finite number of at least 0"),
+        ("clipped", None, "a whole number of at least 0"),
+        ("replans", [2], "a whole number of at least 0"),
+        ("task", 3, "a string"),
+        ("error", False, "a string or null"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_wherever_it_comes_from(tmp_path, field, value, expected):
+    path = tmp_path / "episodes.jsonl"
+    data = {**asdict(record(1)), field: value}
+    path.write_text(json.dumps(asdict(record(0)) | {CHECKSUM: _checksum(asdict(record(0)))}) + "\n")
+    path.write_text(path.read_text() + json.dumps({**data, CHECKSUM: _checksum(data)}) + "\n")
+    said = rf"episodes\.jsonl:2: field '{field}': expected {expected}, got {re.escape(repr(value))}"
+    with pytest.raises(DataError, match=said):
+        read_records(path)
+    with pytest.raises(DataError, match=f"field '{field}'"):
+        record_from_dict(data, "an answer")
 
 
 def test_success_and_error_exclude_each_other():

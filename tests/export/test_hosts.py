@@ -65,7 +65,7 @@ def test_the_export_has_the_base_s_names_the_trained_actions_and_no_byte_of_the_
     merge(trained.system.policy)
     assert np.array_equal(trained.act(observed(trained)), exported.act(observed(exported)))
     base = load_system(root / "base", sides=("policy",))[0].policy
-    assert set(load_file(native / "policy.safetensors")) == set(base.state_dict())
+    assert set(load_file(native / "model.safetensors")) == {f"policy.{name}" for name in base.state_dict()}
 
     records = tmp_path / "records"
     records.mkdir()

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import random
 import re
 import subprocess
 
@@ -20,6 +21,9 @@ from lara.policy.policy import Policy
 from lara.serve.load import load_system
 from lara.serve.policy import load_policy
 from lara.store.checkpoint import read_checkpoint
+from lara.store.export import FILES, read_saved
+from lara.store.manifest import write_manifest
+from lara.train.load_parts import load_parts
 from tests.test_whole_program import SMALL
 
 VENDOR = os.environ.get("LARA_LEROBOT_PYTHON")
@@ -59,7 +63,8 @@ def test_the_native_folder_acts_bit_for_bit_as_the_run_and_under_the_same_names(
     trained, exported = load_policy(checkpoint=f"{runs}/plain"), load_policy(checkpoint=f"{tmp_path}/out")
     assert np.array_equal(trained.act(observed(trained)), exported.act(observed(exported)))
     own = load_system(runs / "plain", sides=("policy",))[0].policy.state_dict()
-    assert list(load_file(tmp_path / "out" / "policy.safetensors")) == sorted(own)
+    assert list(load_file(tmp_path / "out" / "model.safetensors")) == sorted(f"policy.{name}" for name in own)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES | {"manifest.json"}
     assert exported.system.lam is None
     assert exported.system.align is None
 
@@ -69,7 +74,7 @@ def test_adapters_are_merged_into_the_base_s_names_and_the_actions_stay(runs, tm
     adapted, exported = load_policy(checkpoint=f"{runs}/lora"), load_policy(checkpoint=f"{tmp_path}/out")
     np.testing.assert_allclose(adapted.act(observed(adapted)), exported.act(observed(exported)), rtol=1e-4, atol=1e-5)
     plain = load_system(runs / "plain", sides=("policy",))[0].policy.state_dict()
-    assert set(load_file(tmp_path / "out" / "policy.safetensors")) == set(plain)
+    assert set(load_file(tmp_path / "out" / "model.safetensors")) == {f"policy.{name}" for name in plain}
     merge(adapted.system.policy)
     assert np.array_equal(adapted.act(observed(adapted)), exported.act(observed(exported)))
     assert "Tuning" not in (tmp_path / "out" / "config.json").read_text()
@@ -189,16 +194,64 @@ def test_an_output_that_exists_is_left_alone(runs, tmp_path):
         export_policy(checkpoint=runs / "plain", to="native", output=tmp_path)
 
 
-def test_a_damaged_export_does_not_load(runs, tmp_path):
+def test_every_flipped_byte_and_every_truncation_is_refused_by_name(runs, tmp_path):
+    out = export_policy(checkpoint=runs / "plain", to="native", output=tmp_path / "out")
+    rng = random.Random(0)
+    tried = 0
+    for path in sorted(out.iterdir()):
+        whole = path.read_bytes()
+        flips = (rng.randrange(len(whole)) for _ in range(17))
+        bad = [whole[:k] + bytes([whole[k] ^ (1 << rng.randrange(8))]) + whole[k + 1 :] for k in flips]
+        for content in [*bad, whole[:-2], whole[: len(whole) // 2], b"", whole + b"\0"]:
+            path.write_bytes(content)
+            with pytest.raises(CheckpointError) as refused:
+                load_policy(checkpoint=str(out))
+            # the manifest itself is named, or what it no longer fits
+            assert path.name in str(refused.value) or path.name == "manifest.json"
+            tried += 1
+        path.write_bytes(whole)
+    assert tried == 4 * 21
+    load_policy(checkpoint=str(out))
+
+
+def test_a_forged_manifest_does_not_make_other_weights_fit(runs, tmp_path):
     out = export_policy(checkpoint=runs / "plain", to="native", output=tmp_path / "out")
     config = json.loads((out / "config.json").read_text())
     config["system"]["policy"]["expert"]["blocks"] = 5
     (out / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="do not fit"):
+    (out / "manifest.json").unlink()
+    write_manifest(out, "export")
+    with pytest.raises(CheckpointError, match="does not fill its own system: 12 of 118"):
         load_policy(checkpoint=str(out))
-    (out / "config.json").write_text('{"format": "other"}')
-    with pytest.raises(CheckpointError, match="to=native"):
-        load_policy(checkpoint=str(out))
+
+
+def test_an_export_of_an_earlier_version_is_to_be_made_again(tmp_path):
+    for name in ("policy.safetensors", "config.json", "data.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(CheckpointError, match="export the run again"):
+        load_policy(checkpoint=str(tmp_path))
+
+
+def test_an_export_has_one_set_of_weights_and_says_which(runs, tmp_path):
+    average = export_policy(checkpoint=runs / "plain", to="native", output=tmp_path / "average")
+    with pytest.raises(CheckpointError, match="holds the moving average alone"):
+        load_policy(checkpoint=str(average), ema=False)
+    last = export_policy(checkpoint=runs / "plain", to="native", output=tmp_path / "last", ema=False)
+    weights = read_checkpoint(runs / "plain").weights(ema=False)
+    written = read_saved(last).weights(ema=False)
+    assert all(torch.equal(value, weights[name]) for name, value in written.items())
+    assert read_saved(last).has_ema is False
+    assert not all(torch.equal(value, written[name]) for name, value in read_saved(average).tensors().items())
+
+
+def test_a_stage_starts_from_an_exported_policy_and_no_option_is_passed_over(runs, tmp_path):
+    out = export_policy(checkpoint=runs / "plain", to="native", output=tmp_path / "out")
+    system, _ = load_system(runs / "plain", ema=False)
+    counts = load_parts(system, {"policy": out})
+    assert set(counts) == {name for name in system.parts() if name.startswith("policy")}
+    assert all(torch.equal(system.state_dict()[k], v) for k, v in read_saved(out).tensors().items())
+    with pytest.raises(ConfigError, match="generates no latents"):
+        load_policy(checkpoint=str(out), latents="freeze")
 
 
 @pytest.mark.parametrize(
