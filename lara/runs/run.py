@@ -1,8 +1,8 @@
 """Runs a plan: what is finished is not repeated, what was interrupted goes on, and nothing unfinished is called done.
 
 A step is finished when its process ended with 0 AND each training in it says so in its own `result.json`. The first
-SIGINT, SIGTERM, SIGHUP or SIGUSR1, or the end of the time given, is passed on once to the steps under way; they save and leave,
-nothing more is started, and the exit code says that something is left. A second signal ends them at once.
+SIGINT, SIGTERM, SIGHUP or SIGUSR1, or the end of the time given, is passed on once to the steps under way; they save
+and leave, nothing more is started, and the exit code says that something is left. A second signal ends them at once.
 """
 
 from __future__ import annotations
