@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lara.errors import ConfigError, nearest
+from lara.experiments import experiments, in_full
 from lara.overrides import key_of, literal
 from lara.value_types import require_types
 
@@ -36,16 +37,18 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
     # experiments live at the top of the tree; saying so in conf/train.yaml keeps line 1 of each file for its command
-    overrides = [literal(re.sub(r"^experiment=", "experiment@_global_=", o)) for o in overrides]
+    overrides = [literal(o) for o in in_full(overrides, config_folder() / "experiment")]
     try:
         if any(map(_adds_inside, overrides)):
             overrides = _through_pointers(name, overrides)
         config = _composed(name, overrides)
         if not left_open(config):
             OmegaConf.resolve(config)
+    except InterpolationKeyError as error:
+        raise ConfigError(_points_nowhere(config, error)) from error
     except OverrideParseException as error:
         raise ConfigError(
             f"'{error.override}' is not an override; write key=value, group=choice, +new=value or ~drop"
@@ -107,8 +110,9 @@ def left_open(config: DictConfig) -> list[str]:
 
 
 def choices(group: str) -> list[str]:
-    """The files of one group, e.g. choices("experiment")."""
-    return sorted(p.stem for p in (config_folder() / group).glob("*.yaml"))
+    """The files of one group, e.g. choices("experiment"), whose families' experiments are named "hosts/pi05"."""
+    folder = config_folder() / group
+    return experiments(folder) if group == "experiment" else sorted(p.stem for p in folder.glob("*.yaml"))
 
 
 def groups() -> list[str]:
@@ -118,9 +122,22 @@ def groups() -> list[str]:
 def _missing_config(error: Any, overrides: Sequence[str]) -> str:
     wanted = (error.missing_cfg_file or "").removesuffix(".yaml")
     group, _, choice = wanted.rpartition("/")
-    if group in groups():
+    if group and (config_folder() / group).is_dir():
         return f"conf/{group}/ has no '{choice}'. {nearest(choice, choices(group))}"
     return f"there is no configuration '{wanted}'. {nearest(wanted, [*groups(), *_roots()])}"
+
+
+def _points_nowhere(config: DictConfig, error: Exception) -> str:
+    """What an interpolation asks for in vain, with the nearest of the keys that stand there."""
+    from omegaconf import OmegaConf
+
+    found = re.search(r"Interpolation key '([^']+)' not found", str(error))
+    if found is None:
+        return str(error)
+    parent, _, key = found[1].rpartition(".")
+    beside = OmegaConf.select(config, parent) if parent else config
+    known = [str(k) for k in beside] if OmegaConf.is_dict(beside) else []
+    return f"there is no {found[1]}, which another value points at. {nearest(key, known)}"
 
 
 def _wrong_key(name: str, error: Exception, overrides: Sequence[str]) -> str:

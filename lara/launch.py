@@ -51,7 +51,8 @@ def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with the robot's slot decided and every known robot's slot listed under "embodiments".
 
     With `inherit`, a robot that the earlier run knew keeps its slot, and a new one gets the first free slot. Raises
-    ConfigError when all slots are taken.
+    ConfigError when all slots are taken, and when the policy says which row of its checkpoint belongs to the robot and
+    the slot is another.
     """
     name = config["data"]["embodiment"]
     known: dict[str, int] = {}
@@ -65,7 +66,21 @@ def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
             )
         wanted = config["data"]["slot"]
         known[name] = wanted if wanted in free else free[0]
+    _require_the_named_slot(config, known[name])
     return {**config, "data": {**config["data"], "slot": known[name]}, "embodiments": known}
+
+
+def _require_the_named_slot(config: dict[str, Any], slot: int) -> None:
+    """A policy made elsewhere may name its robot (`embodiment`) and the row of each (`embodiments`), as GR00T does."""
+    policy = config["system"].get("policy") or {}
+    row = policy.get("embodiments", {}).get(policy.get("embodiment"), slot)
+    if row != slot:
+        raise ConfigError(
+            f"policy.embodiment={policy['embodiment']} is row {row} of the checkpoint, this run would train row "
+            f"{slot}: data.slot says so, or an earlier run (inherit=) has another robot there; set "
+            "data.slot='${policy.embodiments.${policy.embodiment}}' as the recipes in conf/experiment/hosts do, or "
+            "another policy.embodiment"
+        )
 
 
 def _inherited_statistics(config: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Every file of conf/ composes; every experiment, built tiny, takes steps that move exactly what its stage names."""
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from lara.build import build
 from lara.config import choices, compose, config_folder, groups, left_open, resolved
+from lara.experiments import families
 from lara.probes.clips import latents, predict
 from lara.stages import stage_commands, stage_configs
 from lara.train.needs import require_actions
@@ -31,7 +33,6 @@ OPEN = {
 OPEN_CHOICE = {
     ("data", "eef_pose"): ["data.cameras=[x]", "data.embodiment=x"],
     ("lam", "latbot"): ["lam.former.path=x", "lam.decoder.stream.path=x"],
-    ("policy", "groot_n17"): ["policy.backbone.processor.path=x"],
     ("policy", "latbot"): ["latent=scene_motion"],
     ("policy", "latbot_tiny"): ["latent=scene_motion"],
 }
@@ -56,7 +57,7 @@ def test_every_choice_composes_in_some_root(group, choice):
     for root in homes:
         given = OPEN_CHOICE.get((group, choice), [])
         missing = left_open(compose(root, [f"{group}={choice}", *given]))
-        given = given + [o for o in OPEN[root] if o.split("=")[0] in missing]
+        given = given + [f"{key}=x" for key in missing]
         assert resolved(compose(root, [f"{group}={choice}", *given]))
 
 
@@ -70,29 +71,31 @@ def test_every_experiment_says_its_command_on_line_one(name):
 
 # experiments that are a list of others, run one after another; each of those is tested by itself
 PIPELINES = [n for n in choices("experiment") if stage_commands([f"experiment={n}", "data.root=x"])]
-TRAININGS = [n for n in choices("experiment") if n != "demo_base" and n not in PIPELINES]
+SINGLE = [n for n in choices("experiment") if n != "demo_base" and n not in PIPELINES]
+FAMILIES = families(config_folder() / "experiment")
+
+
+def variants(name):
+    """The experiment with every combination of its family's choices: "hosts/pi05 size=tiny twin=lora", ..."""
+    family = name.rpartition("/")[0]
+    offered = [
+        [f"{group}={choice}" for choice in choices(f"experiment/{family}/{group}")]
+        for group in FAMILIES.get(family, [])
+    ]
+    return [" ".join([name, *combination]) for combination in itertools.product(*offered)]
+
+
+TRAININGS = [variant for name in SINGLE for variant in variants(name)]
 
 
 def _experiment(name, paligemma, sana):
     """The experiment, tiny; what it leaves open is named by its own configuration."""
     values = {"data.root": "x", "init": "x", "labels": "x", "lam_run": "x", "policy.backbone.path": paligemma}
     values |= {"lam.former.path": paligemma, "lam.decoder.stream.path": sana, "policy.backbone.processor.path": "x"}
-    given = [f"{key}={values[key]}" for key in left_open(compose("train", [f"experiment={name}"])) if key in values]
-    composed = compose("train", [f"experiment={name}", *given])
-    return shrink(resolved(composed) | {"host": _choice(name, "policy")})
-
-
-def _choice(name, group):
-    """What an experiment file, or the first that it builds on which says so, chooses for a group; None if none does."""
-    text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
-    found = re.search(rf"override /{group}: (\w+)", text)
-    if found:
-        return found.group(1)
-    for base in re.findall(r"^defaults: \[(\w+)\]|^  - (\w+)$", text, flags=re.MULTILINE):
-        chosen = _choice(base[0] or base[1], group)
-        if chosen:
-            return chosen
-    return None
+    values |= {"policy.embodiment": "new_embodiment"}
+    asked = f"experiment={name}".split()
+    given = [f"{key}={values[key]}" for key in left_open(compose("train", asked)) if key in values]
+    return shrink(resolved(compose("train", [*asked, *given])))
 
 
 def shrink(config):
@@ -144,9 +147,12 @@ def shrink(config):
 
 def _tiny_host(config):
     """A policy made elsewhere, by the small configuration that stands beside its full one."""
-    host = config["host"].removesuffix("_tiny")
     sizes = [f"{key}={config[key]}" for key in ("horizon", "action_dim", "state_dim")]
-    small = resolved(compose("train", [f"policy={host}_tiny", "data.root=x", "lam=patches", "image_size=32", *sizes]))
+    small = resolved(
+        compose(
+            "train", [f"policy={config['recipe']['host']}_tiny", "data.root=x", "lam=patches", "image_size=32", *sizes]
+        )
+    )
     policy = small["system"]["policy"]
     if "head" in policy:  # N1.7's small head is as wide as its own example's robot
         policy["head"] |= {"action_dim": config["action_dim"], "state_dim": config["state_dim"]}

@@ -38,11 +38,11 @@ def run(request, data):
     common = [f"data.root={data}", *LAM, "data.cameras=[top]", "stage.steps=2", "optim.lr=0.01"]
     if request.param == "pi05":  # openpi knows no other
         common += ["data.action_normalizer=quantile", "data.state_normalizer=quantile"]
-    name = f"experiment=posttrain_{request.param}_tiny"
+    recipe = [f"experiment=hosts/{request.param}", "size=tiny"]
     without = [o for o in common if not o.startswith("lam.")]
-    assert main(["train", f"{name}_base", *without, f"output={root}/base"]) == 0
+    assert main(["train", *recipe, "twin=base", *without, f"output={root}/base"]) == 0
     given = [*common, "data.lam_cameras=[top]", f"stage.load.policy={root}/base"]
-    assert main(["train", f"{name}_lora", *given, f"output={root}/lora"]) == 0
+    assert main(["train", *recipe, "twin=lora", *given, f"output={root}/lora"]) == 0
     return request.param, root
 
 
@@ -90,7 +90,9 @@ def test_what_is_exported_loads_into_the_host_again(run, tmp_path):
     host, root = run
     (tmp_path / "config.json").write_text("{}")
     out = export_policy(checkpoint=root / "lora", to=HOSTS[host], output=tmp_path / "out", base=tmp_path)
-    config = resolved(compose("train", [f"experiment=posttrain_{host}_tiny_base", "data.root=x", *_sizes()]))
+    config = resolved(
+        compose("train", [f"experiment=hosts/{host}", "size=tiny", "twin=base", "data.root=x", *_sizes()])
+    )
     policy = build(config["system"])
     policy.policy.load_vendor(str(out))
     system = load_system(root / "lora", sides=("policy",))[0]

@@ -28,6 +28,7 @@ from lara.meta import weights_wanted
 from lara.ops.flow import euler, path, sample_tau
 from lara.policy.host import FlowOutput
 from lara.policy.hosts.groot_backbone import VLTokens
+from lara.policy.hosts.groot_embodiments import require_known, require_the_checkpoint_s
 from lara.policy.hosts.groot_head import GrootHead
 from lara.types import ActionChunk, Observation
 
@@ -39,6 +40,7 @@ class Groot(nn.Module):
 
     horizon: steps of the chunk that `act` returns, at most head.horizon. draws: noise draws per observation and step.
     tau_law: "ratio" (N1.5) is (s - u) / s, "scaled" (N1.6, N1.7) is s (1 - u), u ~ Beta(1.5, 1), s = 0.999.
+    embodiment: the vendor's tag of the robot that is trained, whose row data.slot must be. embodiments: tag -> row.
     weights: None (random), or a folder, file or hub name of a GR00T checkpoint; revision: of a hub name.
     """
 
@@ -57,6 +59,8 @@ class Groot(nn.Module):
         backbone: Any,
         head: Callable[..., GrootHead],
         horizon: int,
+        embodiment: str,
+        embodiments: Mapping[str, int],
         draws: int = 1,
         tau_law: str = "scaled",
         tau_alpha: float = 1.5,
@@ -76,6 +80,8 @@ class Groot(nn.Module):
             raise ConfigError(
                 f"this GR00T head has {self.action_head.horizon} action steps, horizon={horizon} does not fit into it"
             )
+        require_known(embodiments, embodiment, slots=self.action_head.slots)
+        self.embodiment, self.embodiments = embodiment, dict(embodiments)
         self.horizon, self.draws, self.tau_law = horizon, draws, tau_law
         self.tau_alpha, self.tau_beta, self.tau_scale = tau_alpha, tau_beta, tau_scale
         if weights is not None and weights_wanted():
@@ -174,13 +180,16 @@ class Groot(nn.Module):
     def load_vendor(self, source: str | Mapping[str, Tensor], *, revision: str | None = None) -> dict[str, int]:
         """Fills every weight from a checkpoint, by name; see weights.fill. Raises CheckpointError unless all are there.
 
-        The vendor's language head is not wanted. A checkpoint without `mask_token` needs head.mask_token=false.
+        A folder's embodiment_id.json must agree with `embodiments`. The vendor's language head is not wanted. A
+        checkpoint without `mask_token` needs head.mask_token=false.
         """
         from lara.policy.hosts.hub import local_folder
         from lara.policy.hosts.weights import fill, read_safetensors
 
         if isinstance(source, str):
-            name, tensors = source, read_safetensors(local_folder(source, revision=revision))
+            folder = local_folder(source, revision=revision)
+            require_the_checkpoint_s(self.embodiments, folder)
+            name, tensors = source, read_safetensors(folder)
         else:
             name, tensors = "the given tensors", dict(source)
         ignore = (r"backbone\.model\.lm_head\.weight",)

@@ -1,51 +1,45 @@
-"""Which embodiment slot of a released GR00T checkpoint belongs to which robot (facts: NVIDIA Isaac-GR00T; `data.slot`).
+"""Which row of a GR00T checkpoint's tables belongs to which robot.
 
-A checkpoint's own embodiment_id.json decides where it differs. "new_embodiment" is the slot to fine-tune a robot that
-the checkpoint does not know.
+State encoder, action encoder and action decoder hold one set of weights per robot; a robot that is trained in another's
+row starts from the wrong weights without any error. So a policy names its robot by the vendor's tag, and the tables of
+tags stand in conf/policy/groot_*_paper.yaml (facts: NVIDIA Isaac-GR00T).
 """
 
 from __future__ import annotations
 
-from lara.errors import ConfigError, nearest
+from collections.abc import Mapping
+from pathlib import Path
 
-SLOTS: dict[str, dict[str, int]] = {
-    "n15": {"oxe_droid": 17, "gr1": 24, "agibot_genie1": 26, "new_embodiment": 31},
-    "n16": {
-        "oxe_google": 0,
-        "oxe_widowx": 1,
-        "libero_panda": 2,
-        "unitree_g1": 8,
-        "new_embodiment": 10,
-        "robocasa_panda_omron": 13,
-        "oxe_droid": 16,
-        "gr1": 20,
-        "behavior_r1_pro": 24,
-    },
-    "n17": {
-        "simpler_env_google": 0,
-        "simpler_env_widowx": 1,
-        "libero_sim": 2,
-        "new_embodiment": 10,
-        "robocasa_panda_omron": 10,
-        "robocasa_gr1_tabletop": 10,
-        "unitree_g1_sonic": 11,
-        "oxe_droid_relative_eef_relative_joint": 24,
-        "real_g1_relative_eef_relative_joints": 25,
-        "unitree_g1_full_body_with_waist_height_nav_cmd": 25,
-        "real_r1_pro_sharpa_relative_eef": 26,
-        "real_r1_pro_sharpa_relative_eef_human": 26,
-        "real_r1_pro_sharpa_relative_eef_maxinsights": 26,
-        "real_r1_pro_sharpa_relative_eef_mecka": 26,
-        "xdof_relative_eef_relative_joint": 27,
-        "xdof_relative_eef_relative_joint_subtask": 27,
-    },
-}
+from lara.errors import CheckpointError, ConfigError, nearest
+from lara.policy.hosts.safetensors_files import json_object
+
+RECORD = "embodiment_id.json"
 
 
-def slot(version: str, tag: str) -> int:
-    """The slot of a robot in "n15", "n16" or "n17". Raises ConfigError for another version or tag."""
-    if version not in SLOTS:
-        raise ConfigError(f"GR00T version '{version}' has no slot table. {nearest(version, SLOTS)}")
-    if tag not in SLOTS[version]:
-        raise ConfigError(f"GR00T {version} has no slot for '{tag}'. {nearest(tag, SLOTS[version])}")
-    return SLOTS[version][tag]
+def require_known(embodiments: Mapping[str, int], embodiment: str, *, slots: int) -> None:
+    """Raises ConfigError for a tag that is not in the table, and for rows that the head does not have.
+
+    Args:
+        embodiments: tag -> row.
+        embodiment: the tag of the robot that is trained.
+        slots: rows of the head's tables.
+    """
+    if embodiment not in embodiments:
+        raise ConfigError(
+            f"policy.embodiment={embodiment} is not in policy.embodiments. {nearest(embodiment, embodiments)}; "
+            "new_embodiment is for a robot that the checkpoint does not know"
+        )
+    outside = {tag: row for tag, row in embodiments.items() if not 0 <= row < slots}
+    if outside:
+        raise ConfigError(f"this GR00T head has the rows 0 to {slots - 1} for robots, policy.embodiments has {outside}")
+
+
+def require_the_checkpoint_s(embodiments: Mapping[str, int], folder: Path) -> None:
+    """Raises CheckpointError where the folder's own record gives a tag another row; without a record it passes."""
+    if not (folder / RECORD).is_file():
+        return
+    record = json_object(folder / RECORD)
+    wrong = {tag: record[tag] for tag, row in embodiments.items() if tag in record and record[tag] != row}
+    if wrong:
+        settings = " ".join(f"policy.embodiments.{tag}={row}" for tag, row in wrong.items())
+        raise CheckpointError(f"{folder / RECORD} has other rows for some robots than this policy; set {settings}")

@@ -14,7 +14,6 @@ from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_mse
 from lara.policy.expert import tapped_state
 from lara.policy.hosts import groot_dit
-from lara.policy.hosts.groot_embodiments import SLOTS, slot
 from lara.policy.hosts.groot_head import GrootHead
 from lara.systems.alignment import Alignment
 from lara.systems.lara import Lara
@@ -28,6 +27,7 @@ def tiny_groot(version, *, seed=0, head=None, **changes):
     sizes = [f"horizon={HORIZON}", f"action_dim={ACTION}", f"state_dim={STATE}"]
     config = resolved(compose("train", [f"policy=groot_{version}_tiny", "data.root=x", *sizes]))["policy"]
     config["head"] |= {"slots": 3, **(head or {})}
+    config["embodiments"] = {"new_embodiment": 2}
     torch.manual_seed(seed)
     return build({**config, **changes})
 
@@ -246,13 +246,6 @@ def test_an_embodiment_uses_its_own_slot(policy):
     assert torch.equal(moved, batch.observation.embodiment_B == 1)
 
 
-def test_the_vendors_slot_tables():
-    assert (slot("n15", "new_embodiment"), slot("n16", "oxe_droid"), slot("n17", "libero_sim")) == (31, 16, 2)
-    assert all(0 <= s < 32 for table in SLOTS.values() for s in table.values())
-    with pytest.raises(ConfigError, match="new_embodiment"):
-        slot("n17", "new_embodimentt")
-
-
 def test_checkpointing_gives_the_same_gradients_dropout_included(policy, monkeypatch):
     batch = tiny_batch(3)
     policy.train()
@@ -347,7 +340,9 @@ def test_the_vendors_sizes_are_those_of_the_public_models():
     with torch.device("meta"):
         for version, blocks in (("n15", 16), ("n16", 32), ("n17", 32)):
             opened = "policy.backbone.processor.path=x" if version == "n17" else "policy.backbone.path=x"
-            config = resolved(compose("train", [f"policy=groot_{version}", "data.root=x", opened]))["policy"]
+            config = resolved(
+                compose("train", [f"policy=groot_{version}_paper", "data.root=x", opened, "policy.embodiment=x"])
+            )["policy"]
             config["head"].pop("_partial_")
             head = build({**config["head"], "context_width": 2048})
             assert isinstance(head, GrootHead)
