@@ -43,13 +43,13 @@ NOT_MARKED = [
     "lara.policies.run.run_all",
     "lara.losses.flow.velocity_mse",
     "lara.nn.mlp.MLP",  # a class without the mark
-    "lara.policy.hosts.pi.Pi",
+    "lara.policy.hosts.pi.model.Pi",
     "lara.systems.lara.Alignment",  # marked, but at home elsewhere
     "lara.build.ConfigError",
     "lara.lam.model.LatentActionModel.forward",
     "lara.latents.vq.VQSpace.__init__",
     "lara.latents.vq.__builtins__",
-    "lara.policy.hosts.pi._load",
+    "lara.policy.hosts.pi.model._load",
 ]
 VQ = {"_target_": "lara.latents.vq.VQSpace", "dim": 4, "codes": 8}
 # buildable, and a value of no file of conf/: an option that a comment there offers, what `lara import` writes down, and

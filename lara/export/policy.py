@@ -26,7 +26,7 @@ from lara.export.groot import write_groot
 from lara.export.lerobot import write_lerobot
 from lara.export.openpi import write_openpi
 from lara.export.origin import origin
-from lara.policy.hosts.tuning import merge
+from lara.policy.tuning import merge
 from lara.serve.load import load_system
 from lara.store.checkpoint import Checkpoint
 from lara.store.export import Export, fill_export

@@ -20,7 +20,7 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.losses.alignment import RawCosine
 from lara.plugins.capture import Capture, Point, Token, pick_token, tiles
-from lara.policy.host import FlowOutput
+from lara.policy.contract import FlowOutput
 from lara.systems.alignment import Alignment
 
 PAPER_WEIGHT = 0.01  # w_1 = w_2 of 003, Eq. 7

@@ -13,8 +13,8 @@ from lara.errors import ConfigError
 from lara.ops.flow import euler, path, sample_tau
 from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbone import Tokens
+from lara.policy.contract import FlowOutput
 from lara.policy.expert import FlowExpert
-from lara.policy.host import FlowOutput
 from lara.types import ActionChunk, Observation
 
 

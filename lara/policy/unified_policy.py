@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from lara.errors import ConfigError
 from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbone import Tokens
+from lara.policy.contract import FlowOutput
 from lara.policy.coupling import USES, Coupling, Given, Joint, Use
-from lara.policy.host import FlowOutput
 from lara.policy.policy import Policy
 from lara.policy.process import FlowMatching, Process
 from lara.policy.unified import UnifiedExpert

@@ -15,8 +15,8 @@ from lara.lam.model import LatentActionModel
 from lara.losses.alignment import variance_floor
 from lara.ops.masks import last_valid_step, masked_mean, take_step
 from lara.ops.similarity import centre, common_direction, cosine, effective_rank, retrieval
+from lara.policy.contract import FlowOutput
 from lara.policy.expert import tapped_state
-from lara.policy.host import FlowOutput
 from lara.types import Losses
 
 

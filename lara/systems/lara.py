@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.losses.flow import velocity_mse
-from lara.policy.host import FlowPolicy
-from lara.policy.hosts.tuning import Tuning
+from lara.policy.contract import FlowPolicy
+from lara.policy.tuning import Tuning
 from lara.systems.alignment import Alignment
 from lara.systems.objective import LamObjective, Pairs
 from lara.systems.views import beside

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lara.errors import ConfigError
 from lara.losses.flow import velocity_mse
 from lara.ops.masks import masked_mean
-from lara.policy.host import FlowPolicy
+from lara.policy.contract import FlowPolicy
 from lara.types import ActionChunk, Batch, Losses, Observation
 
 TERMS = ("action", "end_effector", "gripper")

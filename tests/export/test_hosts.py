@@ -11,7 +11,7 @@ from lara.build import build
 from lara.cli import main
 from lara.config import compose, resolved
 from lara.export.policy import export_policy
-from lara.policy.hosts.tuning import merge
+from lara.policy.tuning import merge
 from lara.serve.load import load_system
 from lara.serve.policy import load_policy
 from lara.store.checkpoint import read_checkpoint

@@ -16,8 +16,8 @@ from lara.cli import main
 from lara.data.card import DataCard
 from lara.errors import CheckpointError, ConfigError
 from lara.export.policy import export_policy
-from lara.policy.hosts.tuning import merge
 from lara.policy.policy import Policy
+from lara.policy.tuning import merge
 from lara.serve.load import load_system
 from lara.serve.policy import load_policy
 from lara.store.checkpoint import read_checkpoint

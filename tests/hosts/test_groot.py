@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import load_file
 
 from lara.losses.flow import velocity_mse
-from lara.policy.hosts.groot import Groot
-from lara.policy.hosts.groot_backbone import VLTokens
-from lara.policy.hosts.groot_head import GrootHead
+from lara.policy.hosts.groot.expert import GrootHead
+from lara.policy.hosts.groot.model import Groot
+from lara.policy.hosts.groot.vlm import VLTokens
 from lara.types import Observation
 
 ROOT = Path(__file__).parents[2]
@@ -114,8 +114,8 @@ def test_head_equals_the_vendors(version, tmp_path, table):
 
 @pytest.mark.parametrize("python", [QWEN, NEW], ids=["older", "newer"])
 def test_qwen_backbone_equals_the_vendors_features_before_the_final_norm(python, tmp_path, table):
-    from lara.policy.hosts.groot_images import qwen_patches
-    from lara.policy.hosts.groot_qwen import QwenBackbone
+    from lara.policy.hosts.groot.images import qwen_patches
+    from lara.policy.hosts.groot.qwen import QwenBackbone
 
     weights, given, theirs = vendor(python, "qwen", tmp_path)
     rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 2, 2], "mrope_interleaved": True}

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from lara.ops.flow import flip_time, flip_velocity, path
-from lara.policy.hosts.images import letterbox
-from lara.policy.hosts.prompt import task, task_and_state, task_as_it_is
+from lara.policy.hosts.pi.prompt import task, task_and_state
+from lara.policy.hosts.shared.images import letterbox
+from lara.policy.hosts.smolvla.prompt import task_as_it_is
 from lara.types import Observation
 from tests.hosts.parity import ABSENT, PYTHON, TOLERANCE, error, run_vendor
-from tests.policy.hosts.tiny_pi import HOSTS, tiny_host
+from tests.policy.hosts.tiny_native import HOSTS, tiny_host
 
 pytestmark = [pytest.mark.hosts, pytest.mark.skipif(not PYTHON.exists(), reason=ABSENT)]
 AGAINST = "lerobot 0.4.4"

@@ -8,7 +8,7 @@ import torch
 from lara.errors import ConfigError
 from lara.ops.flow import path
 from lara.policy.backbones.compact_student import CompactStudent
-from lara.policy.host import FlowOutput
+from lara.policy.contract import FlowOutput
 from lara.systems.latbot_distill import TERMS as DISTILL
 from lara.systems.latbot_distill import LatBotDistill
 from lara.systems.latbot_finetune import TERMS as FINETUNE

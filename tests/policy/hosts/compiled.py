@@ -9,7 +9,7 @@ import torch._inductor.config
 
 from lara.losses.flow import velocity_mse
 from tests.policy.hosts.contract import flow
-from tests.policy.hosts.tiny_pi import tiny_host
+from tests.policy.hosts.tiny_native import tiny_host
 from tests.tiny import tiny_batch
 
 
