@@ -87,7 +87,10 @@ def _module(name: str, target: str, place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise  # the module exists, something it needs does not
-        raise ConfigError(f"_target_ {target!r} {place}: there is no module '{error.name}'") from None
+        raise ConfigError(
+            f"_target_ {target!r} {place}: there is no module '{error.name}'; only classes, by the module "
+            "that they are defined in, may be named"
+        ) from None
 
 
 def _kind_of(value: Any, module: str) -> str | None:
@@ -141,18 +144,21 @@ def _constructed(made: type, arguments: dict[str, Any], path: str) -> Any:
 
 def _check_arguments(made: type, arguments: Mapping[str, Any], partial: bool, path: str) -> None:
     """Names only. ConfigError lists what the constructor does not take, or what it still needs."""
-    takes, needs = _parameters(made)
+    takes, needs, any_other = _parameters(made)
     where = f"at '{path or '(top)'}': {made.__module__}.{made.__name__}"
     unknown = sorted(set(arguments) - takes)
-    if unknown:
+    if unknown and not any_other:
         raise ConfigError(f"{where} takes no '{unknown[0]}'. {nearest(unknown[0], takes)}")
     missing = sorted(needs - set(arguments))
     if missing and not partial:
         raise ConfigError(f"{where} needs {', '.join(missing)} too")
 
 
-def _parameters(made: type) -> tuple[set[str], set[str]]:
-    """(names that the constructor takes, those of its own without a default). `**rest` goes on to the next class."""
+def _parameters(made: type) -> tuple[set[str], set[str], bool]:
+    """(names that the constructor takes, those of its own without a default, whether it takes any other too).
+
+    `**rest` goes on to the next class; where it never ends, the constructor itself must object.
+    """
     takes: set[str] = set()
     needs: set[str] | None = None
     for ancestor in made.__mro__[:-1]:
@@ -164,5 +170,5 @@ def _parameters(made: type) -> tuple[set[str], set[str]]:
         if needs is None:
             needs = {p.name for p in named if p.default is p.empty}
         if not any(p.kind is p.VAR_KEYWORD for p in own):
-            break
-    return takes, needs or set()
+            return takes, needs, False
+    return takes, needs or set(), needs is not None

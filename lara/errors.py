@@ -45,7 +45,8 @@ class NonFiniteError(LaraError):
 def missing_extra(package: str, extra: str, feature: str) -> MissingExtraError:
     """The error for a feature whose optional package is absent; `raise missing_extra(...) from error`."""
     return MissingExtraError(
-        f"{feature} needs the package '{package}', which is not installed. Install it with: pip install 'lara[{extra}]'"
+        f"{feature} needs the package '{package}', which is not installed. Install it, in the clone of lara, with: "
+        f"pip install -e '.[{extra}]'"
     )
 
 

@@ -6,9 +6,10 @@ is trusted holds for one process; whoever starts another hands `trusted()` on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from lara.errors import ConfigError
 
@@ -30,6 +31,11 @@ class Trust:
                 f"--allow-package takes the name of a top-level package, such as my_lab; got {wrong[0]!r}"
             )
 
+    def flags(self) -> list[str]:
+        """The command line that says so, for a `lara` command started by another."""
+        packages = [f"--allow-package={name}" for name in self.packages]
+        return [*packages, *(["--trust-remote-code"] if self.remote_code else [])]
+
 
 _current = Trust()
 
@@ -48,6 +54,18 @@ def trusting(trust: Trust) -> Iterator[None]:
         yield
     finally:
         _current = before
+
+
+def adopt(trust: Trust) -> None:
+    """For good: the first act of a worker process, with what its parent trusts."""
+    global _current
+    _current = trust
+
+
+def under(trust: Trust, body: Callable[..., Any], *arguments: Any) -> Any:
+    """Body of a worker process that trusts what its parent does."""
+    with trusting(trust):
+        return body(*arguments)
 
 
 def take_trust(arguments: Sequence[str]) -> tuple[Trust, list[str]]:

@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lara.errors import ConfigError, LaraError
+from lara.trust import trusted, under
 from sim_eval.shard import error_record, shard_main
 
 # Read by OpenMP, MKL, OpenBLAS, and through them by torch, when they are first loaded.
@@ -120,7 +121,7 @@ class Pool:
     def _spawn(self) -> _Shard:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=shard_main, args=(theirs, *self._arguments), daemon=True)
+        process = context.Process(target=under, args=(trusted(), shard_main, theirs, *self._arguments), daemon=True)
         with single_threaded(), ctrl_c_held():
             process.start()
         theirs.close()

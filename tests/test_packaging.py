@@ -102,4 +102,4 @@ def test_a_feature_without_its_package_names_the_extra(feature, extra):
     done = subprocess.run([sys.executable, "-c", BLOCK + feature], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "MissingExtraError" in done.stderr, done.stderr[-1500:]
-    assert f"pip install 'lara[{extra}]'" in done.stderr
+    assert f"pip install -e '.[{extra}]'" in done.stderr

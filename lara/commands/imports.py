@@ -41,6 +41,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
     from lara.build import build
     from lara.errors import CheckpointError
     from lara.lam.moto import IMAGENET_MEAN, IMAGENET_STD, load_moto, moto_config
+    from lara.lam.moto_files import read_tensors
     from lara.store.checkpoint import step_folders, write_checkpoint
     from lara.systems.lara import Lara
     from lara.train.parts import part_paths
@@ -53,6 +54,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
         pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     config = moto_config(source, **pixels)
     config["encoder"]["weights"] = encoder
+    read_tensors(source)  # what is wrong with them is said before an encoder is fetched
     lam = load_moto(source, encoder=build(config["encoder"], "model"), **pixels)
     system = Lara(lam=lam)
     # the checkpoint holds the encoder's weights too: who loads it need not download them again

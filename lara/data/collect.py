@@ -32,6 +32,7 @@ from lara.data.video_write import ImageStorage, VideoStorage
 from lara.errors import ConfigError, DataError, nearest
 from lara.specs import ActionSpec, ObservationSpec
 from lara.store.records import read_json, write_json
+from lara.trust import adopt, trusted
 
 Storage = VideoStorage | ImageStorage
 
@@ -301,7 +302,8 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
     try:
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, mp_context=spawn, initializer=adopt, initargs=(trusted(),)) as pool:
             held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 pool.submit(os.getpid).result()  # the first task starts all processes, with Ctrl-C left to this one

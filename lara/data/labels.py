@@ -15,6 +15,7 @@ from lara.data.lerobot.source import LeRobotSource, read_parquet
 from lara.data.robot import RobotCard
 from lara.errors import ConfigError, DataError
 from lara.specs import ActionSpec, ObservationSpec
+from lara.store.plain import decoding
 from lara.store.records import read_json
 
 LATENT_COLUMNS = ("z", "code", "index")
@@ -157,7 +158,10 @@ def _about(root: Path, prefix: str) -> dict[str, Any]:
     path = root / about_path(prefix)
     if not path.exists():
         raise DataError(f"{root}: no labels '{prefix}' here (no {about_path(prefix)}); make them with lara label")
-    return read_json(path, DataError)
+    about = read_json(path, DataError)
+    with decoding(path, DataError):
+        _ = int(about["settings"]["gap"]), int(about["lam"]["queries"]), int(about["lam"]["dim"]), about["lam"]["codes"]
+    return about
 
 
 def _width(root: Path, prefix: str, kind: str) -> int:

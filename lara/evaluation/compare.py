@@ -11,6 +11,7 @@ from lara.evaluation.records import EpisodeRecord, read_records
 from lara.evaluation.sealed import require_sealed
 from lara.evaluation.statistics import mcnemar, newcombe_paired_difference, verdict, wilson
 from lara.evaluation.tables import interval, percent
+from lara.store.plain import decoding
 from lara.store.records import read_json
 
 COMPARE_HEADERS = ("task", "A %", "B %", "only A", "only B", "A - B", "95 % interval")
@@ -68,7 +69,9 @@ def _load(run: Path) -> tuple[Protocol, dict[tuple[str, int], EpisodeRecord]]:
     if not path.exists():
         raise DataError(f"{run} is not the folder of an evaluation run: it has no protocol.json")
     require_sealed(run)
-    protocol = protocol_from_dict(read_json(path, DataError))
+    record = read_json(path, DataError)
+    with decoding(path, DataError):
+        protocol = protocol_from_dict(record)
     records = {r.key: r for r in read_records(run / "episodes.jsonl")}
     missing = [k for k in protocol.work() if k not in records]
     errors = [k for k, r in records.items() if r.error is not None]

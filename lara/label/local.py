@@ -15,6 +15,7 @@ from typing import Any
 from lara import errors
 from lara.errors import ConfigError, LaraError
 from lara.label.job import Job, Worker
+from lara.trust import trusted, under
 
 ATTEMPTS = 3
 
@@ -102,7 +103,7 @@ def _give(one: _Process, waiting: deque[int]) -> None:
 def _spawn(job: Job, number: int) -> _Process:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, job.to_dict(), number), daemon=True)
+    process = context.Process(target=under, args=(trusted(), _work, theirs, job.to_dict(), number), daemon=True)
     process.start()
     theirs.close()
     return _Process(process=process, pipe=ours, number=number)

@@ -12,6 +12,15 @@ from typing import Any
 from lara.errors import ConfigError, LaraError, missing_extra
 from lara.label.job import Job, Worker
 from lara.label.local import ATTEMPTS
+from lara.trust import Trust, adopt, trusted
+
+
+class _TrustingWorker(Worker):
+    """A worker in a process of its own, which trusts what this one does."""
+
+    def __init__(self, trust: Trust, job: Job, number: int) -> None:
+        adopt(trust)
+        super().__init__(job, number)
 
 
 def run_ray(job: Job, units: Sequence[int], workers: int, address: str | None) -> Iterator[dict[str, int]]:
@@ -40,8 +49,8 @@ def run_ray(job: Job, units: Sequence[int], workers: int, address: str | None) -
         # a task of a dead actor is done again by the restarted one; a unit's file is written in one rename, so that
         # being done twice is the same as being done once
         options: dict[str, Any] = {"max_restarts": -1, "max_task_retries": ATTEMPTS - 1}
-        remote = ray.remote(num_cpus=job.threads, num_gpus=gpus, **options)(Worker)
-        crew = [remote.remote(job, number) for number in range(min(workers, len(units)))]
+        remote = ray.remote(num_cpus=job.threads, num_gpus=gpus, **options)(_TrustingWorker)
+        crew = [remote.remote(trusted(), job, number) for number in range(min(workers, len(units)))]
         try:
             yield from ActorPool(crew).map_unordered(lambda actor, unit: actor.run.remote(unit), list(units))
         except ray.exceptions.RayTaskError as error:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from lara.errors import CheckpointError
+from lara.lam.moto_yaml import parse_yaml
+from lara.store.plain import parse_json, read_plain, require_plain
 
 # the classes that a config may name
 _KNOWN = {
@@ -23,7 +23,7 @@ _KNOWN = {
     "ViTConfig",
 }
 _LARGEST_SIZE = 16384
-_LARGEST_CONFIG = 2**20
+_LARGEST_CONFIG = 2**16
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -31,13 +31,8 @@ def read_config(path: Path) -> dict[str, Any]:
     found = [path / name for name in ("config.yaml", "config.yml", "config.json") if (path / name).is_file()]
     if not found:
         raise CheckpointError(f"{path}: expected a folder with config.yaml or config.json; found neither")
-    if found[0].stat().st_size > _LARGEST_CONFIG:
-        raise CheckpointError(f"{found[0]}: expected a configuration, got {found[0].stat().st_size} bytes")
-    text = found[0].read_text(encoding="utf-8", errors="replace")
-    try:
-        raw = json.loads(text) if found[0].suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise CheckpointError(f"{found[0]}: not readable as plain data ({type(error).__name__}: {error})") from error
+    text = read_plain(found[0], CheckpointError, limit=_LARGEST_CONFIG)
+    raw = parse_json(text, found[0], CheckpointError) if found[0].suffix == ".json" else parse_yaml(text, found[0])
     if not isinstance(raw, Mapping):
         raise CheckpointError(f"{found[0]}: expected a mapping, got {type(raw).__name__}")
     _require_known_classes(raw, str(found[0]))
@@ -114,6 +109,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not safe and not binary:
         raise CheckpointError(f"{path}: expected *.safetensors or pytorch_model*.bin beside the config; found neither")
     for file in safe or binary:
+        require_plain(file, CheckpointError)
         try:
             tensors |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
         except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError) as error:

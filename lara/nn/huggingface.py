@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lara.errors import CheckpointError, ConfigError, missing_extra
 from lara.meta import weights_wanted
+from lara.trust import trusted
 
 # LatBot's latent tokens (002, section 3.1), of its teacher and its student
 SCENE, MOTION = "[CP_SCE]", "[CP_MOT]"
@@ -20,7 +21,8 @@ def load_image_text_model(
 ) -> tuple[Any, Any]:
     """(processor, model) of a local folder or a hub name; on the meta device from its config alone.
 
-    trust_remote_code: run code that comes with the model; only at a pinned revision (a 40-digit commit hash).
+    trust_remote_code: run code that comes with the model; only with the flag --trust-remote-code on this command line,
+    and at a pinned revision (a 40-digit commit hash).
     feature: what needs it, for the message when transformers is missing.
     Raises ConfigError, MissingExtraError, or CheckpointError where nothing can be loaded.
     """
@@ -33,7 +35,9 @@ def load_image_text_model(
     try:
         processor = AutoProcessor.from_pretrained(path, **source)
         if weights_wanted():
-            return processor, AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype), **source)
+            return processor, AutoModelForImageTextToText.from_pretrained(
+                path, dtype=getattr(torch, dtype), use_safetensors=True, **source
+            )
         config = AutoConfig.from_pretrained(path, **source)
         return processor, AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
@@ -44,11 +48,20 @@ def load_image_text_model(
 
 
 def require_pinned_code(trust_remote_code: bool, revision: str | None) -> None:
-    """ConfigError where foreign code would run at a revision that can change under one's feet."""
+    """ConfigError where foreign code would run unasked, or at a revision that can change under one's feet.
+
+    That a configuration says so is not enough: it may be a stranger's. The command line has to say it too.
+    """
     if trust_remote_code and not _is_commit(revision):
         raise ConfigError(
             "trust_remote_code runs code from the model's repository; pin it with revision=<40-digit commit hash>, "
             f"got revision={revision!r}"
+        )
+    if trust_remote_code and not trusted().remote_code:
+        raise ConfigError(
+            "the configuration says trust_remote_code, which runs code from the model's repository. A file cannot "
+            "decide that: read the code, then add --trust-remote-code to this command line (in Python: "
+            "lara.trust.trusting)"
         )
 
 

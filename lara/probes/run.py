@@ -57,7 +57,9 @@ def probe(config: Mapping[str, Any]) -> Probed:
     source = read_saved(config["data_of"]).config if config["data_of"] else saved.config
     if "data" not in source:
         raise ConfigError(f"{config['checkpoint']} was imported and knows no data; give data_of=<a run on this data>")
-    settings = {**source["data"], "cameras": []} | ({"root": config["root"]} if config["root"] else {})
+    # of a stranger's configuration no folder is taken but the data's own: nothing is written where it says
+    elsewhere = {key: None for key in ("cache_folder", "labels", "codes", "latents") if key in source["data"]}
+    settings = {**source["data"], **elsewhere, "cameras": []} | ({"root": config["root"]} if config["root"] else {})
     data = build_data({**source, "inherit": None, "data": settings})
     data.prepare()
     found = _run(_Asked(system.lam, data, config), config["probe"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lara.build import build
 from lara.errors import CheckpointError
 from lara.meta import filled_elsewhere
+from lara.serve.limits import no_larger_than
 from lara.store.checkpoint import Checkpoint
 from lara.store.export import Export, read_saved
+from lara.store.plain import decoding
 
 SIDES = ("policy", "lam", "align")
 
@@ -26,7 +30,10 @@ def load_system(
     Raises CheckpointError when a side is not there, or when the file does not fill what was built completely.
     """
     saved = read_saved(checkpoint)
-    config = dict(saved.config["system"])
+    with decoding(saved.path / "config.json", CheckpointError):
+        config = dict(saved.config["system"])
+    if not config:
+        raise CheckpointError(f"{saved.path / 'config.json'} describes no system")
     absent = [side for side in sides if side != "align" and config.get(side) is None]
     if absent and sides != SIDES:
         there = [side for side in SIDES if config.get(side) is not None]
@@ -34,10 +41,13 @@ def load_system(
     config |= {side: None for side in SIDES if side in config and side not in sides}
     if "policy" not in sides:
         config.pop("tuning", None)
-    with filled_elsewhere():
-        system = build(config, "model")
-    own = system.state_dict()
     weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}
+    with filled_elsewhere(), no_larger_than(weights, checkpoint):
+        system = build(config, "model")
+    parts = [getattr(system, side, None) for side in sides if config.get(side) is not None]
+    if not all(isinstance(part, nn.Module) for part in (system, *parts)):
+        raise CheckpointError(f"{checkpoint}: its configuration describes no system with {' and '.join(sides)}")
+    own = system.state_dict()
     missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
     wrong = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     if missing or unexpected or wrong:

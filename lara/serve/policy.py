@@ -16,6 +16,7 @@ from lara.data.images import resize_area
 from lara.errors import CheckpointError, ConfigError, SpecError
 from lara.serve.client import PolicyCard
 from lara.serve.load import load_system
+from lara.store.plain import decoding
 from lara.systems.system import System
 from lara.types import Observation
 
@@ -47,7 +48,9 @@ def load_policy(
             raise ConfigError(f"{checkpoint} generates no latents to {latents}; leave client.latents at 'use'")
         system.intervene(latents)
         identity += f", latents={latents}"
-    return TrainedPolicy(system.to(device), DataCard.from_dict(saved.card), steps=steps, identity=identity)
+    with decoding(saved.path / "data.json", CheckpointError):
+        card = DataCard.from_dict(saved.card)
+    return TrainedPolicy(system.to(device), card, steps=steps, identity=identity)
 
 
 class TrainedPolicy:

@@ -38,6 +38,7 @@ from lara.store.files import (
     write_new,
 )
 from lara.store.manifest import MANIFEST, check_manifest, write_manifest
+from lara.store.plain import decoding, read_plain, require_literal
 from lara.store.records import read_json, to_json
 from lara.store.tensors import load_tensors, save_tensors
 
@@ -100,7 +101,8 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        return int(self.train["step"])
+        with decoding(self.path / "train.json", CheckpointError):
+            return int(self.train["step"])
 
     @property
     def has_ema(self) -> bool:
@@ -126,10 +128,11 @@ class Checkpoint:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises CheckpointError for anything else."""
+    """A JSON object without references ("${...}"). Raises CheckpointError for anything else."""
     record = read_json(path, CheckpointError)
     if not isinstance(record, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(record).__name__}")
+    require_literal(record, path, CheckpointError)
     return record
 
 
@@ -259,7 +262,7 @@ def resolve(path: Path) -> Path:
             "give <output>, <output>/checkpoints/step-..., or an exported folder"
         )
     with storage(pointer, "read"):
-        name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+        name = read_plain(pointer, CheckpointError, limit=4096).decode(errors="replace").strip()
     if not _FOLDER.fullmatch(name):
-        raise CheckpointError(f"{pointer}: expected the name of a checkpoint such as step-00000100, got {name[:60]!r}")
+        raise CheckpointError(f"{pointer}: expected the name of a checkpoint such as step-00000100, got something else")
     return path / "checkpoints" / name

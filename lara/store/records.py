@@ -8,6 +8,7 @@ from typing import Any
 
 from lara.errors import LaraError
 from lara.store.files import explained, replace_file
+from lara.store.plain import parse_json, read_plain
 
 
 def to_json(data: Any, *, sort_keys: bool = False) -> bytes:
@@ -29,7 +30,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path, error: type[LaraError]) -> Any:
-    """The JSON in `path`.
+    """The JSON in `path`, which is a plain file of a bounded size (`lara.store.plain`).
 
     Args:
         path: a file.
@@ -39,14 +40,10 @@ def read_json(path: Path, error: type[LaraError]) -> Any:
         StoreError: the file is there and the file system refuses to give it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_plain(path, error), path, error)
     except FileNotFoundError as missing:
         raise error(
             f"{path}: expected a JSON file, found nothing; write it again, or restore it from a copy"
         ) from missing
     except OSError as refused:
         raise explained(refused, path, "read") from refused
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as damage:
-        raise error(
-            f"{path}: expected a JSON file, got {type(damage).__name__}: {damage}; restore it from a copy"
-        ) from damage

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lara.errors import CheckpointError
 from lara.store.files import explained, storage
+from lara.store.plain import parse_json, require_plain
 
 _ALIASES = "aliases"
 
@@ -51,9 +52,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors on the CPU, aliases expanded (to the same tensor). Raises CheckpointError for a damaged file."""
     try:
         with storage(path, "read"):
+            require_plain(path, CheckpointError)
             tensors = load_file(path, device="cpu")
             with safe_open(path, framework="pt") as file:
-                aliases = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
+                aliases = parse_json((file.metadata() or {}).get(_ALIASES, "{}"), path, CheckpointError)
         return {**tensors, **{name: tensors[source] for name, source in aliases.items()}}
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: expected a safetensors file, got {type(error).__name__}: {error}") from error

@@ -142,7 +142,7 @@ def test_without_ray_its_extra_is_named(world, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.skipif(_ray() is None, reason="Ray is not installed (pip install 'lara[ray]')")
+@pytest.mark.skipif(_ray() is None, reason="Ray is not installed (pip install -e '.[ray]')")
 def test_a_worker_killed_on_ray_loses_and_doubles_no_row(world, monkeypatch):
     import lara.label.on_ray as on_ray
 

@@ -22,7 +22,8 @@ from lara.types import Observation
 
 class EagleBackbone(nn.Module):
     """path: a folder or hub name with config.json, the model's and the processor's code and the tokenizer's files.
-    revision: a 40-digit commit. trust_remote_code: must be true, since the code is theirs; read it first.
+    revision: a 40-digit commit. trust_remote_code: must be true, since the code is theirs; read it first, then give
+    the flag --trust-remote-code too.
 
     named:      "eagle_model" (N1.5) or "model" (N1.6), the vendor's name of the model.
     project_to: N1.5's optional linear layer behind the model; None in the public checkpoint.
@@ -58,7 +59,8 @@ class EagleBackbone(nn.Module):
         if not trust_remote_code:
             raise ConfigError(
                 f"the Eagle model at '{path}' is code that comes with it. Read that code, then set "
-                "policy.backbone.trust_remote_code=true and policy.backbone.revision=<40-digit commit hash>"
+                "policy.backbone.trust_remote_code=true and policy.backbone.revision=<40-digit commit hash>, and add "
+                "the flag --trust-remote-code"
             )
         require_pinned_code(trust_remote_code, revision)
         if named not in ("eagle_model", "model"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lara.errors import CheckpointError
+from lara.store.plain import parse_json, read_plain, require_plain
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
     """All tensors of one .safetensors file on the CPU. Raises CheckpointError."""
     try:
+        require_plain(path, CheckpointError)
         return load_file(path, device="cpu")
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
@@ -27,8 +28,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
 def json_object(path: Path) -> dict[str, Any]:
     """One JSON object. Raises CheckpointError."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = parse_json(read_plain(path, CheckpointError), path, CheckpointError)
+    except OSError as error:
         raise CheckpointError(f"{path}: expected a JSON object, got {type(error).__name__}: {error}") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(found).__name__}")

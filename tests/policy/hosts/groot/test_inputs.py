@@ -11,6 +11,7 @@ from lara.policy.hosts.groot.eagle import EagleBackbone
 from lara.policy.hosts.groot.images import crop_and_resize, qwen_patches
 from lara.policy.hosts.groot.prompt import HubProcessor, WordProcessor, formulate
 from lara.policy.hosts.groot.qwen import QwenBackbone
+from lara.trust import Trust, trusting
 from tests.tiny import tiny_batch
 
 PIN = "0123456789abcdef0123456789abcdef01234567"
@@ -165,7 +166,8 @@ def eagle(monkeypatch):
 
     def make(**changes):
         settings = {"path": "x", "revision": PIN, "trust_remote_code": True, "select_layer": 2, "named": "eagle_model"}
-        return EagleBackbone(**{**settings, **changes})
+        with trusting(Trust(remote_code=True)):
+            return EagleBackbone(**{**settings, **changes})
 
     return make
 
@@ -213,6 +215,8 @@ def test_foreign_code_runs_only_when_trusted_and_pinned():
     for revision in (None, "main", PIN[:12]):
         with pytest.raises(ConfigError, match="40-digit"):
             EagleBackbone(**settings, revision=revision, trust_remote_code=True)
+    with pytest.raises(ConfigError, match="--trust-remote-code"):
+        EagleBackbone(**settings, revision=PIN, trust_remote_code=True)
 
 
 CHAT = (
