@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBS := libosmesa6 libgl1-mesa-dri libegl1 libgl1
+# headless rendering, and the FFmpeg libraries that torchcodec loads
+DEBS := libosmesa6 libgl1-mesa-dri libegl1 libgl1 ffmpeg
 export MUJOCO_GL ?= osmesa
 test test-long test-hosts: export OMP_NUM_THREADS ?= 1
 # the vendors' code that native hosts are compared with: lerobot, and openpi's changes to transformers
@@ -12,7 +13,7 @@ OPENPI ?= https://github.com/Physical-Intelligence/openpi
 OPENPI_COMMIT := 15a9616a00943ada6c20a0f158e3adb39df2ccac
 OPENPI_CHANGES := src/openpi/models_pytorch/transformers_replace
 
-.PHONY: help install libraries demo test test-long test-hosts lint types check golden clean
+.PHONY: help install libraries debs demo test test-long test-hosts lint types check golden clean
 
 help:  ## what can be typed
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,13 +27,16 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$$uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-install: $(BIN)/.installed libraries  ## .venv with everything, and the libraries for headless rendering
+install: $(BIN)/.installed libraries  ## .venv with everything, and the system's libraries for rendering and video
 
 libraries:
 	@missing=$$(for p in $(DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	  else echo "headless rendering needs: sudo apt-get install -y" $$missing; fi; fi
+	  else echo "headless rendering and torchcodec need: sudo apt-get install -y" $$missing; fi; fi
+
+debs:
+	@echo $(DEBS)
 
 demo: install  ## the whole loop on Meta-World -> outputs/demo/report.html
 	@$(BIN)/lara demo

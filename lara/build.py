@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 
 from lara.errors import ConfigError, LaraError, nearest
 from lara.trust import OWN_PACKAGES, trusted
+from lara.value_types import require_arguments
 
 Kind = Literal["model", "data", "run", "body"]
 """model: parts of a network and its losses, all that a checkpoint's config may build. data: readers, samplers,
@@ -143,7 +144,7 @@ def _constructed(made: type, arguments: dict[str, Any], path: str) -> Any:
 
 
 def _check_arguments(made: type, arguments: Mapping[str, Any], partial: bool, path: str) -> None:
-    """Names only. ConfigError lists what the constructor does not take, or what it still needs."""
+    """Names and plain types. ConfigError lists what the constructor does not take, or what it still needs."""
     takes, needs, any_other = _parameters(made)
     where = f"at '{path or '(top)'}': {made.__module__}.{made.__name__}"
     unknown = sorted(set(arguments) - takes)
@@ -152,6 +153,7 @@ def _check_arguments(made: type, arguments: Mapping[str, Any], partial: bool, pa
     missing = sorted(needs - set(arguments))
     if missing and not partial:
         raise ConfigError(f"{where} needs {', '.join(missing)} too")
+    require_arguments(made, arguments, path)
 
 
 def _parameters(made: type) -> tuple[set[str], set[str], bool]:

@@ -37,6 +37,8 @@ REMEDIES = {
     errno.ECONNREFUSED: "nobody answers at this address; start the server, or give the right address",
 }
 
+REFUSALS = {errno.EACCES, errno.EPERM, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+
 MEMORY = REMEDIES[errno.ENOMEM]
 WORKER = (
     "a loader or worker process died, most often because the machine ran out of memory; "
@@ -69,6 +71,16 @@ def explained(error: BaseException) -> LaraError | None:
         remedy = _remedy(one)
         if remedy is not None:
             return MachineError(f"{_said(one)}; {remedy}")
+    return None
+
+
+def refused(error: BaseException) -> MachineError | None:
+    """A MachineError where a file could not be read because of this machine; None where the file itself may be damaged.
+
+    For readers that call unreadable files damaged: a missing right or too many open files say nothing about the file.
+    """
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return MachineError(f"{_said(error)}; {REMEDIES[error.errno]}")
     return None
 
 

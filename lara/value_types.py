@@ -67,13 +67,21 @@ def require_arguments(target: Any, arguments: Mapping[str, Any], where: str = ""
     """Raises ConfigError for the first argument that does not fit the annotation of the class or function it is for."""
     hints = _hints(target)
     for key, value in arguments.items():
-        built = isinstance(value, Mapping) and "_target_" in value
-        if key in hints and not built and not _fits(value, hints[key]):
+        if key in hints and _is_plain(value) and not _fits(value, hints[key]):
             name = f"{where}.{key}" if where else key
             raise ConfigError(
                 f"{name} (of {target.__name__}) is {_described(hints[key])}, got {_shown(value)}"
                 + _advice(name, value, hints[key])
             )
+
+
+def _is_plain(value: Any) -> bool:
+    """Data as YAML has it; objects that were built, or that a caller hands over, are their readers' to judge."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return "_target_" not in value and all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _faults(path: str, expected: Mapping[str, Any], config: Mapping[str, Any]) -> typing.Iterator[tuple[str, str]]:
@@ -133,6 +141,8 @@ def _fits(value: Any, hint: Any) -> bool:
     kind = origin or hint
     if kind in _LISTS:
         elements = inside[:1] if inside[1:] in ((), (...,)) else ()
+        if isinstance(value, Mapping):  # a constructor that keeps pairs may take them as a mapping
+            return bool(elements) and get_origin(elements[0]) is tuple
         return isinstance(value, list | tuple) and all(_fits(v, one) for one in elements for v in value)
     if kind in (dict, Mapping):
         return isinstance(value, Mapping)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lara.errors import ConfigError, missing_extra
+from lara.errors import ConfigError, MissingExtraError, missing_extra
 from lara.store.files import whole_file
 from sim_eval.benchmark import Benchmark
 
@@ -44,6 +44,11 @@ def write_video(path: Path, frames: np.ndarray, *, fps: int) -> None:
         import av
     except ImportError as error:
         raise missing_extra("av", "video", "writing episode videos") from error
+    if "libx264" not in av.codecs_available:
+        raise MissingExtraError(
+            "this build of PyAV has no encoder 'libx264', which episode videos need; install PyAV from its wheel, "
+            "which brings FFmpeg (pip install --force-reinstall --only-binary av av), or set videos=false"
+        )
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial, av.open(str(partial), "w", format="mp4") as container:

@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from lara.data.video_write import require_av
 from lara.errors import DataError, MissingExtraError, missing_extra
+from lara.faults import refused
 
 
 class VideoReader(Protocol):
@@ -146,6 +148,8 @@ def _open(path: Path) -> _Open:
     except (av.error.FFmpegError, IndexError, OSError, UnicodeDecodeError) as error:
         if container is not None:
             container.close()
+        if (known := refused(error)) is not None:
+            raise known from error
         raise DataError(f"{path}: expected a readable video, but it is damaged or cut short ({error})") from error
     if not packets or any(corrupt or pts is None for pts, _, corrupt in packets):
         container.close()
@@ -206,6 +210,31 @@ def _decode_packets(path: Path, first: Any, rest: Iterator[Any]) -> Iterator[Any
         raise DataError(f"{path}: a frame does not decode ({error}); the file is damaged, copy it again") from error
 
 
+# one black frame of 16 x 16 pixels that any FFmpeg reads and no codec decodes
+_ONE_FRAME = b"YUV4MPEG2 W16 H16 F1:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(16 * 16 * 3 // 2)
+
+
+@cache
+def require_torchcodec() -> Any:
+    """torchcodec's `VideoDecoder`, after it has decoded a frame: it imports without the FFmpeg libraries that it needs.
+
+    Raises MissingExtraError saying what is missing, the package or the system's libraries.
+    """
+    try:
+        from torchcodec.decoders import VideoDecoder
+
+        VideoDecoder(_ONE_FRAME)[0]
+    except ImportError as error:
+        raise missing_extra("torchcodec", "torchcodec", "reading video with torchcodec") from error
+    except (RuntimeError, ValueError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise MissingExtraError(
+            "torchcodec is installed and decodes nothing here: it needs the shared libraries of FFmpeg 4 to 9 (Debian: "
+            f"apt-get install ffmpeg), or read with PyAV, which brings its own. It said: {said}"
+        ) from error
+    return VideoDecoder
+
+
 class TorchCodecReader:
     """`VideoReader` over torchcodec (needs the system's FFmpeg), exact seek mode, every time checked."""
 
@@ -242,15 +271,7 @@ class TorchCodecReader:
         return batch.data.permute(0, 2, 3, 1).contiguous().numpy()
 
     def _decoder(self, path: Path) -> Any:
-        try:
-            from torchcodec.decoders import VideoDecoder
-        except ImportError as error:
-            raise missing_extra("torchcodec", "torchcodec", "reading video with torchcodec") from error
-        except (RuntimeError, OSError) as error:  # installed, but the system's FFmpeg libraries are not
-            raise MissingExtraError(
-                "torchcodec is installed and does not load; it needs the system's FFmpeg libraries (Debian: apt-get "
-                f"install ffmpeg), or read with PyAV, which brings its own. It said: {str(error)[:300]}"
-            ) from error
+        make = require_torchcodec()
         if self._process != os.getpid():  # see PyAVReader
             self._inherited = [*self._inherited, self._decoders]
             self._decoders, self._process = OrderedDict(), os.getpid()
@@ -258,8 +279,10 @@ class TorchCodecReader:
             if not path.is_file():
                 raise DataError(f"{path}: expected a video file, found nothing; copy it from the source of the dataset")
             try:
-                self._decoders[path] = VideoDecoder(str(path), seek_mode="exact", num_ffmpeg_threads=1)
-            except (RuntimeError, ValueError) as error:
+                self._decoders[path] = make(str(path), seek_mode="exact", num_ffmpeg_threads=1)
+            except (RuntimeError, ValueError, OSError) as error:
+                if (known := refused(error)) is not None:
+                    raise known from error
                 raise DataError(f"{path}: expected a readable video, but it is damaged ({error})") from error
         self._decoders.move_to_end(path)
         while len(self._decoders) > self._max_open:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lara.errors import ConfigError, DataError, missing_extra
+from lara.errors import ConfigError, DataError, MissingExtraError, missing_extra
 
 Codec = Literal["libsvtav1", "h264"]
 
@@ -68,6 +69,19 @@ def require_av(feature: str) -> Any:
     return av
 
 
+@cache
+def require_encoder(codec: str) -> None:
+    """Raises MissingExtraError when this PyAV cannot encode `codec`; builds against a system's FFmpeg may lack it."""
+    av = require_av("writing video")
+    try:
+        av.CodecContext.create(codec, "w")
+    except (ValueError, av.error.FFmpegError) as error:
+        raise MissingExtraError(
+            f"this build of PyAV has no encoder '{codec}' ({error}); install PyAV from its wheel, which brings FFmpeg "
+            "(pip install --force-reinstall --only-binary av av), or store otherwise (storage.codec=h264, ImageStorage)"
+        ) from error
+
+
 def frame_rate(fps: float) -> Fraction:
     """29.97 and its kin as the exact NTSC fractions, everything else as the nearest fraction. Raises DataError."""
     if not fps > 0:
@@ -92,6 +106,7 @@ def encode_video(path: Path, images: np.ndarray, *, fps: float, storage: VideoSt
             f"{path}: yuv420p video needs an even height and width, got {height} x {width}; "
             "render at an even size or store images with ImageStorage()"
         )
+    require_encoder(storage.codec)
     os.environ.setdefault("SVT_LOG", "1")  # errors only; the encoder prints a banner per video otherwise
     rate = frame_rate(fps)
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:

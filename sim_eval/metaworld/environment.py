@@ -25,6 +25,7 @@ import numpy as np
 from lara.errors import ConfigError, missing_extra, nearest
 from lara.specs import ActionSpec, ObservationSpec
 from sim_eval.benchmark import StepResult
+from sim_eval.metaworld.rendering import no_rendering, require_rendering
 from sim_eval.metaworld.tasks import EASY_TO_HARD, INSTRUCTIONS, NUMBER, TIERS
 
 STATE = ("hand_x", "hand_y", "hand_z", "gripper_opening")
@@ -160,6 +161,7 @@ class MetaWorld:
         if camera not in self.observation.cameras:
             raise ConfigError(f"camera '{camera}' is not one of the protocol's cameras {self.observation.cameras}")
         if self._renderer is None:
+            require_rendering()
             self._renderer = mujoco.Renderer(self._env.model, self._image_size, self._image_size)
             if self._fast:
                 self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
@@ -178,4 +180,6 @@ def _import_metaworld() -> Any:
         import metaworld
     except ImportError as error:
         raise missing_extra(error.name or "metaworld", "sim", "the Meta-World benchmark") from error
+    except (AttributeError, OSError, RuntimeError) as error:  # mujoco looks for the graphics library while it imports
+        raise no_rendering(error) from error
     return metaworld

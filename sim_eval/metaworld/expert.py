@@ -11,6 +11,7 @@ from lara.errors import SpecError, missing_extra
 from lara.serve.client import PolicyCard
 from lara.specs import ObservationSpec
 from sim_eval.metaworld.environment import ACTION, STATE
+from sim_eval.metaworld.rendering import no_rendering
 from sim_eval.metaworld.tasks import TIERS
 
 
@@ -22,6 +23,8 @@ class Experts:
             from metaworld.policies import ENV_POLICY_MAP
         except ImportError as error:
             raise missing_extra(error.name or "metaworld", "sim", "the Meta-World experts") from error
+        except (AttributeError, OSError, RuntimeError) as error:  # mujoco looks for the graphics library on import
+            raise no_rendering(error) from error
         # They warn at every step that their gains saturate; saturation is what the clipping below is for.
         warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high", category=UserWarning)
         self._classes: dict[str, Any] = dict(ENV_POLICY_MAP)

@@ -9,9 +9,9 @@ import signal
 import numpy as np
 import pytest
 
-from lara.data.video import PyAVReader, TorchCodecReader
+from lara.data.video import PyAVReader, TorchCodecReader, require_torchcodec
 from lara.data.video_write import ImageStorage, VideoStorage, encode_video, frame_rate, join_videos
-from lara.errors import ConfigError, DataError
+from lara.errors import ConfigError, DataError, MissingExtraError
 
 pytest.importorskip("av")
 
@@ -171,9 +171,9 @@ def test_odd_sizes_and_bad_settings_are_refused(tmp_path):
 
 def test_torchcodec_agrees_with_pyav(tmp_path, codec):
     try:
-        from torchcodec.decoders import VideoDecoder  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        pytest.skip(f"torchcodec does not load here: {type(error).__name__}")
+        require_torchcodec()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
     path, n = tmp_path / "a.mp4", 30
     encode_video(path, numbered(range(n)), fps=30, storage=VideoStorage(codec=codec, gop=10))
     times = np.array([29, 0, 3, 3, 17]) / 30

@@ -322,7 +322,7 @@ REMOTE = [
     Case(
         "remote code",
         "eagle",
-        _remote("policy.backbone", "lara.policy.hosts.groot_eagle.EagleBackbone", select_layer=1, named="model"),
+        _remote("policy.backbone", "lara.policy.hosts.groot.eagle.EagleBackbone", select_layer=1, named="model"),
         (doors.load_policy,),
         "executed",
     ),

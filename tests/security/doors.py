@@ -48,9 +48,9 @@ def inherit(world: World) -> None:
 def go_on(world: World) -> None:
     """lara train output=RUN: from its latest checkpoint"""
     import torch
+    from lara.train.checkpoint import load_latest
 
     from lara.errors import CheckpointError
-    from lara.train.checkpoint import load_latest
 
     found = load_latest(world.run)
     if found is None:

@@ -7,16 +7,21 @@ import pytest
 
 from lara.build import build
 from lara.config import config_folder
-from lara.errors import ConfigError
+from lara.errors import ConfigError, MissingExtraError
 from lara.evaluation.protocol import Protocol, spoken_instructions
 from sim_eval.benchmark import Benchmark
 from sim_eval.metaworld.demonstrator import MetaWorldDemonstrator
 from sim_eval.metaworld.environment import MetaWorld
 from sim_eval.metaworld.expert import ExpertPolicy, Experts
+from sim_eval.metaworld.rendering import require_rendering
 from sim_eval.metaworld.tasks import INSTRUCTIONS, TIERS
 from sim_eval.runner import run_episode
 
-pytest.importorskip("metaworld")
+pytest.importorskip("OpenGL")
+try:
+    require_rendering()
+except MissingExtraError as error:
+    pytest.skip(str(error), allow_module_level=True)
 pytestmark = pytest.mark.sim
 
 SCENE = {

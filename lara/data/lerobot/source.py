@@ -18,6 +18,7 @@ from lara.data.lerobot import layout
 from lara.data.robot import RobotCard
 from lara.data.video import PyAVReader, VideoReader
 from lara.errors import ConfigError, DataError, nearest
+from lara.faults import refused
 from lara.specs import ActionSpec, Control, Gripper, ObservationSpec, Rotation
 
 _OPEN_TABLES = 4
@@ -244,6 +245,8 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
+        if (known := refused(error)) is not None:
+            raise known from error
         raise DataError(f"{path}: not a readable parquet file ({error}); it is damaged, copy it again") from error
 
 
