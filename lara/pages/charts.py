@@ -94,7 +94,16 @@ def _lines(plt: Any, panel: Panel) -> Drawing:
     axes.grid(color=LIGHT["line"], linewidth=0.8)
     if panel.log and legend:
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
     return Drawing(title=panel.title, svg=_svg(plt, figure, panel.title), legend=tuple(legend))
+
+
+def _plain_numbers(axis: Any) -> None:
+    """A logarithmic axis labels itself in TeX, which is text here."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def _cloud(plt: Any, cloud: Cloud) -> Drawing:

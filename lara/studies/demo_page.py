@@ -111,7 +111,7 @@ def _results(summary: Mapping[str, Any], tasks: list[str]) -> Section:
         Text(
             f"LARA against DiT-only on the same episodes: {100 * against['difference']:+.1f} points "
             f"[{100 * against['difference_low']:+.1f}, {100 * against['difference_high']:+.1f}], exact paired test "
-            f"p = {against['p_exact']:.2g}: ",
+            f"p\u00a0=\u00a0{against['p_exact']:.2g}: ",
             Strong(verdict),
             ".",
         ),

@@ -114,6 +114,13 @@ def test_charts_take_their_colours_from_the_page_and_leave_out_what_is_not_finit
     assert len(set(LIGHT.values())) == len(LIGHT)
 
 
+def test_a_logarithmic_axis_is_labelled_in_plain_numbers():
+    (drawing,) = draw([Panel(title="t", lines=[Line(label="a", x=[1, 2, 3], y=[1.3, 1.7, 20])], log=True)])
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg)
+    assert not any("math" in text or "$" in text for text in texts), texts
+    assert "10" in texts
+
+
 def test_many_lines_stay_apart():
     lines = [Line(label=str(k), x=[1, 2], y=[k, k]) for k in range(20)]
     (drawing,) = draw([Panel(title="t", lines=lines)])
