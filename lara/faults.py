@@ -6,10 +6,13 @@ not a LaraError; what it does not know is an internal error.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import signal
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 from lara.errors import LaraError, MachineError
 
@@ -82,6 +85,20 @@ def refused(error: BaseException) -> MachineError | None:
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return MachineError(f"{_said(error)}; {REMEDIES[error.errno]}")
     return None
+
+
+@contextlib.contextmanager
+def ctrl_c_held() -> Iterator[None]:
+    """Processes started inside never hear Ctrl-C (a terminal sends it to all of them): ending them is the parent's.
+
+    The parent itself hears one that comes meanwhile at the end. A mask, unlike a handler, outlives the exec of a spawn.
+    """
+    resource_tracker.ensure_running()  # started later, by the first spawn, it would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _remedy(error: BaseException) -> str | None:

@@ -11,7 +11,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lara.errors import ConfigError, LaraError
+from lara.faults import ctrl_c_held
 from lara.trust import trusted, under
 from sim_eval.shard import error_record, shard_main
 
@@ -199,16 +199,3 @@ def single_threaded() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def ctrl_c_held() -> Iterator[None]:
-    """Processes started inside never hear Ctrl-C (a terminal sends it to all of them): ending them is the parent's.
-
-    The parent itself hears one that comes meanwhile at the end. A mask, unlike a handler, outlives the exec of a spawn.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

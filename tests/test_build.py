@@ -95,8 +95,10 @@ def test_wrong_arguments_are_named_with_their_place():
         build({"a": [{"_target_": "lara.latents.vq.VQSpace", "dim": 4, "code": 8}]})
     with pytest.raises(ConfigError, match=r"PatchEncoder needs image_size, patch, width too"):
         build({"_target_": "lara.lam.encoders.patches.PatchEncoder"})
-    with pytest.raises(ConfigError, match=r"\(top\).*VQSpace could not be made: \w+Error"):
+    with pytest.raises(ConfigError, match=r"dim \(of VQSpace\) is a whole number, got text: 'four'"):
         build({**VQ, "dim": "four"})
+    with pytest.raises(ConfigError, match=r"\(top\).*PatchEncoder could not be made: \w+Error"):
+        build({"_target_": "lara.lam.encoders.patches.PatchEncoder", "image_size": 32, "patch": 8, "width": -3})
     with pytest.raises(ConfigError, match="plain data, got PosixPath"):
         build({**VQ, "dim": Path("x")})
 

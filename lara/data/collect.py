@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -30,6 +29,7 @@ from lara.data.lerobot.write import assemble, stage_episode
 from lara.data.robot import RobotCard
 from lara.data.video_write import ImageStorage, VideoStorage
 from lara.errors import ConfigError, DataError, nearest
+from lara.faults import ctrl_c_held
 from lara.specs import ActionSpec, ObservationSpec
 from lara.store.records import read_json, write_json
 from lara.trust import adopt, trusted
@@ -304,11 +304,8 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     try:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(count, mp_context=spawn, initializer=adopt, initargs=(trusted(),)) as pool:
-            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                pool.submit(os.getpid).result()  # the first task starts all processes, with Ctrl-C left to this one
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            with ctrl_c_held():
+                pool.submit(os.getpid).result()  # the first task starts all processes
             try:
                 yield pool
             except BaseException:
