@@ -83,11 +83,11 @@ def test_an_error_of_ours_stays_and_a_missing_right_is_no_damage():
     assert refused(_os(errno.EIO)) is None
 
 
-def test_a_folder_where_a_file_should_be(tmp_path, capsys):
-    (tmp_path / "run" / "protocol.json").mkdir(parents=True)
-    assert main(["compare", f"{tmp_path}/run", f"{tmp_path}/run"]) == 2
+def test_a_file_where_a_folder_should_be(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["collect", "benchmark=toy", "tasks=[reach-red]", f"output={tmp_path}/file/data"]) == 2
     said = capsys.readouterr().err
-    assert "protocol.json" in said
+    assert "a part of this path is a file where a folder is needed" in said
     assert "Traceback" not in said
 
 

@@ -65,7 +65,7 @@ WRONG = [
     ("probe checkpoint=/nowhere output=y", "/nowhere"),
     ("export", "lara export lam"),
     ("export lamm", "'lamm' cannot be exported"),
-    ("export policy checkpoint=x", "lara export policy takes"),
+    ("export policy checkpoint=x", "lara export policy checkpoint=RUN to="),
     ("import moto", "lara import moto path="),
     ("lams root=x seeds=[a]", "seeds is a list of whole numbers"),
     ("policies root=x workers=two", "workers is a whole number"),
