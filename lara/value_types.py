@@ -57,7 +57,8 @@ def require_types(root: Path, config: Any, overrides: Sequence[str] = ()) -> Non
     from omegaconf import OmegaConf
 
     expected = {k: v for k, v in yaml.safe_load(root.read_text()).items() if k != "defaults"}
-    faults = dict(_faults(root.stem, expected, OmegaConf.to_container(config, resolve=False)))
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    faults = dict(_faults(root.stem, expected, plain))
     typed = [key for key in map(key_of, overrides) if key in faults]
     for key in [*typed, *faults]:
         raise ConfigError(faults[key])
