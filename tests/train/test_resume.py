@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 
-import lara.train.loop
+import lara.train.run
 import lara.train.state
 from lara.errors import CheckpointError, ConfigError
 from lara.store.checkpoint import read_checkpoint
@@ -95,7 +95,7 @@ def test_a_finished_run_is_left_alone(straight):
         (lara.train.state, "restore_schedule", "system.safetensors"),
         (lara.train.state, "restore_sampler", "system.safetensors"),
         (lara.train.state, "restore_counters", "train.json"),
-        (lara.train.loop, "restore_generators", "system.safetensors"),
+        (lara.train.run, "restore_generators", "system.safetensors"),
     ],
 )
 def test_dropping_any_one_kind_of_state_is_noticed(tmp_path, straight, monkeypatch, module, function, must_differ):
@@ -111,7 +111,7 @@ def test_another_configuration_is_refused_by_key_and_free_keys_are_not(tmp_path)
         "stage": {"steps": 4},
         "output": "a",
     }
-    run(tmp_path, steps=2, config=config)
+    run(tmp_path, steps=2, config=config, schedule_steps=4)
     with pytest.raises(
         ConfigError, match=r"optim\.betas: \[0\.9, 0\.95\] in the checkpoint, \[0\.9, 0\.99\] now"
     ) as error:
@@ -131,11 +131,11 @@ def test_resume_words(tmp_path):
     run(tmp_path, steps=2, resume="never")
     with pytest.raises(ConfigError, match="resume=never"):
         run(tmp_path, steps=2, resume="never")
-    assert run(tmp_path, steps=3, resume="must").step == 3
+    assert run(tmp_path, steps=3, schedule_steps=3, resume="must").step == 3
 
 
 def test_other_data_or_another_system_is_refused(tmp_path):
-    run(tmp_path, steps=2)
+    run(tmp_path, steps=2, schedule_steps=4)
     with pytest.raises(CheckpointError, match="1000 samples, the data has 999"):
         run(tmp_path, steps=4, data=ToyData(length=999))
     with pytest.raises(CheckpointError, match="moving average"):
