@@ -71,9 +71,8 @@ def _require_meant(config: dict[str, Any], stage: Stage, runtime: RuntimeConfig,
     if step_folders(output / "checkpoints"):
         return
     with torch.device("meta"):
-        system = build(config["system"], "model").to(
-            "meta"
-        )  # some libraries make their constants on the CPU all the same
+        # moved, because some libraries make their constants on the CPU all the same
+        system = build(config["system"], "model").to("meta")
     require_meant(config, apply_stage(system, stage), stage, on_cpu=on_cpu, precision=runtime.precision)
 
 

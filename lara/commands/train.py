@@ -20,6 +20,7 @@ A signal before the first step leaves at once; later ones let the step be finish
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,17 @@ _log = logging.getLogger("lara.train")
 
 def main(overrides: Sequence[str]) -> int:
     from lara.train.console import log_lines
-    from lara.train.signals import Interrupted, StopRequest, exit_code
+    from lara.train.signals import StopRequest, exit_code
 
     with log_lines(), StopRequest() as stop:
         try:
             return _train(overrides, stop)
-        except Interrupted as interrupted:
-            _log.warning("interrupted by %s; the same command goes on from the last checkpoint, if any", interrupted)
-            return exit_code(interrupted.number, requeue="runtime.requeue=true" in overrides)
+        except BaseException:
+            if stop.interrupted_by is None:
+                raise
+            name = signal.Signals(stop.interrupted_by).name
+            _log.warning("interrupted by %s; the same command goes on from the last checkpoint, if any", name)
+            return exit_code(stop.interrupted_by, requeue="runtime.requeue=true" in overrides)
 
 
 def _train(overrides: Sequence[str], stop: StopRequest) -> int:

@@ -169,7 +169,7 @@ def _steps(run: Run, trackers: Sequence[Tracker], stop: StopRequest) -> TrainRes
                     tracker.log(progress.step, line)
 
             if last or overdue or progress.step % runtime.save_every == 0:
-                _save(run, metrics)
+                _save(run, line)
                 clock.saved()
     return _end(run, metrics, signal=number or None, seconds=clock.elapsed())
 
@@ -225,11 +225,11 @@ def _validation(run: Run, weights: Mapping[str, float]) -> dict[str, float]:
     )
 
 
-def _save(run: Run, metrics: Mapping[str, float]) -> None:
+def _save(run: Run, line: Mapping[str, float]) -> None:
     path = run.save()
     if run.accelerator.is_main_process:
         write_result(run.output, step=run.progress.step, steps=run.stage.steps, exit_code=None)
-        _log.info("%s", about_checkpoint(path, metrics))
+        _log.info("%s", about_checkpoint(path, line))
 
 
 def _end(run: Run, metrics: dict[str, float], *, signal: int | None, seconds: float) -> TrainResult:

@@ -38,7 +38,7 @@ def about_execution(stage: Stage, runtime: RuntimeConfig, *, device: str, world:
 
 
 def about_checkpoint(path: Path, metrics: Mapping[str, float]) -> str:
-    """A checkpoint that was just written, with the newest validation loss."""
+    """A checkpoint that was just written, with the validation loss where one was measured at this step."""
     loss = metrics.get("validation/loss")
     return f"saved {path}" + ("" if loss is None else f", validation loss {loss:.4g}")
 

@@ -36,12 +36,15 @@ class StopRequest:
 
     Before training there is nothing to lose: a signal raises `Interrupted` at once. Inside `deferred()` the first one
     only sets `number`, so that the step can be finished and saved; the second raises `Interrupted`. Outside the main
-    thread Python delivers no signals, and this does nothing. A signal that is ignored on entry (`nohup` does so with
-    SIGHUP) stays ignored, but for SIGINT, which shells ignore for every command that they start in the background.
+    thread Python delivers no signals, and this does nothing. `interrupted_by` remembers what was raised for, because
+    libraries turn an exception that comes in the middle of their work into errors of their own. A signal that is
+    ignored on entry (`nohup` does so with SIGHUP) stays ignored, but for SIGINT, which shells ignore for every command
+    that they start in the background.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.interrupted_by: int | None = None
         self._deferred = False
         self._previous: dict[int, Any] = {}
 
@@ -72,6 +75,7 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._deferred or self.requested:
+            self.interrupted_by = number
             raise Interrupted(number)
         self.number = number
         _log.warning(
