@@ -2,43 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from lara.build import build
 from lara.data.card import DataCard
 from lara.errors import ConfigError
-from lara.store.checkpoint import read_checkpoint
-from lara.train.loop import TrainResult, train
+from lara.store.checkpoint import read_checkpoint, step_folders
+from lara.train.limits import require_meant
+from lara.train.loop import report_finished, train
 from lara.train.needs import require_actions
+from lara.train.parallel import require_device
+from lara.train.result import TrainResult
+from lara.train.resume import finished_before
+from lara.train.runtime import RuntimeConfig
+from lara.train.signals import StopRequest
+from lara.train.stage import Stage, apply_stage
 
 
-def launch(config: dict[str, Any]) -> TrainResult:
+def launch(config: dict[str, Any], *, stop: StopRequest | None = None) -> TrainResult:
     """Trains what a resolved conf/train.yaml describes (see lara.config.compose and resolved).
 
-    The data is read, verified and cached before the system is built: what is wrong on disk is said before the first
-    step. Weights depend on `seed` alone.
+    First what costs nothing: whether there is anything left to do, whether the run is meant, the dataset's metadata.
+    Then the system with its weights, and only when stage, data and system fit together the dataset is read through and
+    cached. Weights depend on `seed` alone.
+
+    Args:
+        config: see conf/train.yaml.
+        stop: the caller's, entered already (see lara.train.signals); None: signals are caught in here.
     """
     import torch
 
-    config = with_embodiment(config)
-    data = build_data(config)
-    data.prepare()
-    torch.manual_seed(config["seed"])
-    system, stage = build(config["system"], "model"), build(config["stage"], "run")
-    require_actions(stage, system, dims=data.card().robot.action.dim, source=str(config["data"]["root"]))
-    return train(
-        system=system,
-        data=data,
-        stage=stage,
-        optim=build(config["optim"], "run"),
-        runtime=build(config["runtime"], "run"),
-        trackers=[build(config["tracking"], "run")],
-        output=Path(config["output"]),
-        config=saved_config(config),
-        seed=config["seed"],
-        resume=config["resume"],
-    )
+    with contextlib.ExitStack() as cleanup:
+        stop = cleanup.enter_context(StopRequest()) if stop is None else stop
+        config = with_embodiment(config)
+        output, saved = Path(config["output"]), saved_config(config)
+        stage, optim, runtime, tracking = (build(config[k], "run") for k in ("stage", "optim", "runtime", "tracking"))
+        finished = finished_before(output, stage=stage, config=saved, resume=config["resume"])
+        if finished is not None:
+            report_finished(finished, optim)
+            return finished
+        _require_meant(config, stage, runtime, output)
+        data = build_data(config)
+        torch.manual_seed(config["seed"])
+        system = build(config["system"], "model")
+        require_actions(stage, system, dims=data.robot.action.dim, source=str(config["data"]["root"]))
+        return train(
+            system=system,
+            data=data,
+            stage=stage,
+            optim=optim,
+            runtime=runtime,
+            trackers=[tracking],
+            output=output,
+            config=saved,
+            seed=config["seed"],
+            resume=config["resume"],
+            stop=stop,
+        )
+
+
+def _require_meant(config: dict[str, Any], stage: Stage, runtime: RuntimeConfig, output: Path) -> None:
+    """What this machine cannot do, and what nobody means to start by accident (train.limits); asked of fresh runs."""
+    import torch
+
+    on_cpu = require_device(runtime)
+    if step_folders(output / "checkpoints"):
+        return
+    with torch.device("meta"):
+        # moved, because some libraries make their constants on the CPU all the same
+        system = build(config["system"], "model").to("meta")
+    require_meant(config, apply_stage(system, stage), stage, on_cpu=on_cpu, precision=runtime.precision)
 
 
 def build_data(config: dict[str, Any]) -> Any:

@@ -219,6 +219,15 @@ class EpisodeData:
         self.prepare()
         return len(self.training_samples)
 
+    def summary(self) -> str:
+        """One line for the log: where, how much, of whom."""
+        self.prepare()
+        training, held_out = len(self.training_episodes), len(self.validation_episodes)
+        return (
+            f"{self.source.root}: {training + held_out:,} episodes of {self.embodiment} ({held_out:,} held out), "
+            f"{len(self.training_samples):,} training frames, {len(self.source.tasks):,} instructions"
+        )
+
     def card(self) -> DataCard:
         """What serving needs to rebuild these transforms."""
         self.prepare()

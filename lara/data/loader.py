@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -39,11 +40,19 @@ def batches(make: Callable[[int], Batch], *, start_step: int, workers: int) -> I
         sampler=_From(start_step),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_parent if workers else None,
         persistent_workers=False,
     )
     pin = torch.cuda.is_available()
     for batch in loader:
         yield pinned(batch) if pin else batch
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A signal to the whole process group (Ctrl-C, a scheduler) must not end the workers: the training finishes its
+    step and saves before it leaves, and ends them itself. They also notice when it is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def pinned(batch: Batch) -> Batch:

@@ -17,11 +17,17 @@ class Card(Protocol):
 class TrainingData(Protocol):
     """Samples in an order that is a pure function of the step.
 
+    prepare(): the slow part (verifying, statistics, the frame cache), called once before anything else is asked.
+    summary(): one line about what there is, for the log.
     loader():  an endless iterator; its item k is the batch of step `start_step + k`, whatever happened before.
                `batch_size` counts the samples of all ranks together; rank r of `world` gets its slice of them.
                The number of workers changes nothing but speed.
     validation_batches(): the same held-out batches at every call, at most `limit` of them.
     """
+
+    def prepare(self) -> None: ...
+
+    def summary(self) -> str: ...
 
     def loader(self, *, start_step: int, batch_size: int, rank: int, world: int, workers: int) -> Iterator[Batch]: ...
 

@@ -28,7 +28,7 @@ def show_first_batch(batch: Batch, output: Path, *, samples: int = 4) -> None:
     about = {name: _about(value) for name, value in tensors.items()}
     shown = {"index_B": batch.index_B.tolist()[:samples], "instruction": list(batch.observation.instruction[:samples])}
     replace_file(folder / "batch.json", to_json({"tensors": about, "first_samples": shown}))
-    _log.info("first batch: %s", ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items()))
+    _log.info("the first batch is in %s, to be looked at", folder)
     for b in range(min(samples, len(batch))):
         for v, image in enumerate(batch.observation.images_BVCHW[b]):
             _save(image, folder / f"sample{b}-camera{v}.png")

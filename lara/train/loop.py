@@ -3,61 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from tqdm.auto import tqdm
-
-from lara.errors import ConfigError, DataError
-from lara.store.checkpoint import write_checkpoint
+from lara.store.checkpoint import read_checkpoint
+from lara.store.lock import only_one
 from lara.systems.system import System
+from lara.train.console import ProgressBar
 from lara.train.data import TrainingData
-from lara.train.ema import EMA
-from lara.train.first_batch import show_first_batch
-from lara.train.load_parts import load_parts
-from lara.train.nonfinite import NonFiniteGuard, NonFiniteLedger
-from lara.train.optim import OptimConfig, build_optimizer, clip, part_norms, set_lr, total_norm
-from lara.train.parallel import any_rank, average_over_ranks, main_decides, make_accelerator, rows_of_ranks, wrap
-from lara.train.parts import as_module, part_paths
-from lara.train.resume import Resume, choose_checkpoint, plain_config, require_same_config, warn_about_card
-from lara.train.rng import capture_rng, isolated_rng, seed_everything
-from lara.train.runtime import RuntimeConfig
-from lara.train.signals import StopRequest
-from lara.train.stage import Stage, apply_stage
-from lara.train.state import (
-    Progress,
-    optimizer_record,
-    restore_generators,
-    restore_progress,
-    restore_tensors,
-    run_tensors,
+from lara.train.faults import explained
+from lara.train.optim import OptimConfig
+from lara.train.parallel import largest_of_ranks, main_decides, make_accelerator
+from lara.train.parts import as_module
+from lara.train.report import (
+    about_checkpoint,
+    about_end,
+    about_execution,
+    about_finished_before,
+    about_stop,
+    about_system,
 )
+from lara.train.result import TrainResult, read_result, write_result
+from lara.train.resume import Resume, choose_checkpoint, finished_result, plain_config, require_resumable
+from lara.train.run import Run, make_learner
+from lara.train.runtime import RuntimeConfig
+from lara.train.signals import StopRequest, exit_code
+from lara.train.stage import Stage
+from lara.train.step import StepOutput
 from lara.train.tracking import Tracker, open_trackers
 from lara.train.validation import validate
-from lara.train.versions import versions
-from lara.train.window import MetricWindow
-from lara.types import Batch, Losses
 
 _log = logging.getLogger("lara.train")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """finished: all steps of the stage are done (False: stopped by a signal, and resumable). metrics: the last line."""
-
-    output: Path
-    checkpoint: Path
-    step: int
-    finished: bool
-    metrics: dict[str, float]
-    nonfinite: int
 
 
 def train(
@@ -72,221 +51,205 @@ def train(
     seed: int,
     trackers: Sequence[Tracker] = (),
     resume: Resume = "auto",
+    stop: StopRequest | None = None,
 ) -> TrainResult:
     """Runs one stage, or what is left of it.
 
-    output:  the run's folder; checkpoints/, metrics.jsonl, first_batch/, nonfinite/ appear in it.
-    config:  the resolved configuration, kept in every checkpoint; a continuation must have the same (train.resume).
-    resume:  "auto" goes on from the newest sound checkpoint in `output` if there is one.
     A run killed at any instant and resumed equals the uninterrupted one bit for bit on CPU (same versions and threads).
-    Raises ConfigError, CheckpointError, DataError, NonFiniteError; StoreError when a checkpoint cannot be written.
+    What can fail without data does so before the data is prepared.
+
+    Args:
+        output: the run's folder; checkpoints/, metrics.jsonl, first_batch/, nonfinite/ and result.json appear in it.
+        config: the resolved configuration, kept in every checkpoint; a continuation must have the same (train.resume).
+        trackers: where the numbers go besides metrics.jsonl; only rank 0's are opened.
+        resume: "auto" goes on from the newest sound checkpoint in `output` if there is one.
+        stop: the caller's, entered already; None: signals are caught in here.
+
+    Raises:
+        ConfigError, CheckpointError, DataError, NonFiniteError: see their messages.
+        StoreError: a file cannot be written; the last checkpoint is sound.
+        Interrupted: a signal came before the first step, or twice.
     """
     output, config = Path(output), plain_config(config)
     as_module(system)
-    accelerator = make_accelerator(runtime, skips_terms=stage.skips_terms(system.terms()))
-    device, rank, world, main = (
-        accelerator.device,
-        accelerator.process_index,
-        accelerator.num_processes,
-        accelerator.is_main_process,
-    )
-    checkpoint = choose_checkpoint(output, resume, accelerator)
-    card = data.card().to_dict()
-    if checkpoint is not None:
-        require_same_config(checkpoint.config, config)
-        warn_about_card(checkpoint.card, card)
-
-    # what learns, where it lives, and what updates it
-    applied = apply_stage(system, stage)
-    if checkpoint is None:
-        for part, count in load_parts(system, stage.load).items():
-            _log.info("loaded %s: %d of %d tensors", part, count, count)
-    as_module(system).to(device)
-    optimizer = build_optimizer(applied, optim)
-    ema = EMA(applied, optim.ema_decay) if optim.ema_decay is not None else None
-    progress = Progress()
-    if checkpoint is not None:
-        progress = restore_progress(checkpoint, data_length=len(data))
-        restore_tensors(checkpoint, as_module(system), optimizer, ema)
-        _log.info("resumed from %s", checkpoint.path)
-    model = wrap(system, accelerator, runtime)
-    applied.train()
-    guard = NonFiniteGuard(applied, device, world)
-    ledger = NonFiniteLedger(
-        output,
-        rank=rank,
-        limit=runtime.nonfinite_limit,
-        total=progress.nonfinite,
-        in_a_row=progress.nonfinite_in_a_row,
-    )
-    window = MetricWindow(progress.window)
-    average = partial(average_over_ranks, accelerator)
-
-    def save() -> Path:
-        ledger.record(window.drain(average))
-        progress.nonfinite, progress.nonfinite_in_a_row, progress.window = ledger.total, ledger.in_a_row, window.sums
-        generators = rows_of_ranks(accelerator, capture_rng(device))
-        tensors = run_tensors(as_module(system), optimizer, ema, generators)
-        records = {
-            "parts": part_paths(system),
-            "optimizer": optimizer_record(optimizer),
-            "train": progress.to_record(stage=stage, seed=seed, world=world, data_length=len(data)),
-            "config": config,
-            "data": card,
-            "versions": versions(device, world),
-        }
-        path = output / "checkpoints" / f"step-{progress.step:08d}"
-        with main_decides(accelerator, "write the checkpoint"):
-            if main:
-                write_checkpoint(
-                    output, step=progress.step, tensors=tensors, records=records, keep_last=runtime.keep_last
-                )
-        return path
-
-    saved = checkpoint.path if checkpoint is not None else None
-    metrics: dict[str, float] = {}
     with contextlib.ExitStack() as cleanup:
-        stop = cleanup.enter_context(StopRequest())
-        opened: list[Tracker] = []
-        if main:
-            opened = open_trackers(trackers, output=output, config=config, step=progress.step, cleanup=cleanup)
-        if progress.step >= stage.steps and saved is not None:
-            _log.info("%s: all %d steps were done already", output, stage.steps)
-            return _result(output, saved, progress, stage, metrics)
+        stop = cleanup.enter_context(StopRequest()) if stop is None else stop
+        accelerator = make_accelerator(runtime)
+        with main_decides(accelerator, "lock the run's folder"):
+            if accelerator.is_main_process:
+                cleanup.enter_context(only_one(output, "training"))
+        cleanup.enter_context(explained(output))
 
-        batches = _batches(data, progress, runtime, rank, world)
-        if checkpoint is None:
-            seed_everything(seed, rank=rank)
-            first = next(batches)
-            batches = itertools.chain([first], batches)
-            if main:
-                show_first_batch(first, output)
-        else:
-            generators = checkpoint.tensors("rng")
-            restore_generators(generators, device=device, rank=rank, world=world, seed=seed, step=progress.step)
-
-        bar = cleanup.enter_context(
-            tqdm(total=stage.steps, initial=progress.step, desc=stage.name, unit="step", disable=not main)
+        # whatever can fail without data fails here, before any frame is decoded
+        checkpoint = choose_checkpoint(output, resume, accelerator)
+        if checkpoint is not None:
+            require_resumable(checkpoint, config=config, optim=optim, stage=stage)
+            if checkpoint.step >= stage.steps:
+                result = finished_result(checkpoint, output, stage)
+                if accelerator.is_main_process:
+                    report_finished(result, optim)
+                return result
+        learner = make_learner(
+            system, stage=stage, optim=optim, runtime=runtime, accelerator=accelerator, checkpoint=checkpoint
         )
-        clock, clock_step = time.perf_counter(), progress.step
-        last = False
+
+        data.prepare()
+        run = Run.begin(
+            learner,
+            data,
+            stage=stage,
+            runtime=runtime,
+            accelerator=accelerator,
+            output=output,
+            config=config,
+            seed=seed,
+            checkpoint=checkpoint,
+        )
+        opened: list[Tracker] = []
+        if accelerator.is_main_process:
+            _introduce(run)
+            opened = open_trackers(trackers, output=output, config=config, step=run.progress.step, cleanup=cleanup)
+        cleanup.enter_context(stop.deferred())
+        return _steps(run, opened, stop)
+
+
+def report_finished(result: TrainResult, optim: OptimConfig) -> None:
+    """Says that there is nothing to do, and leaves a result where an older run wrote none."""
+    parts = read_checkpoint(result.checkpoint, verify=False).part_paths
+    _log.info("%s", about_finished_before(result, optim, parts=parts))
+    known = read_result(result.output)
+    if known is None or not known["finished"]:
+        write_result(result.output, step=result.step, steps=result.steps, exit_code=0)
+
+
+def _introduce(run: Run) -> None:
+    """Says what is going to happen, and where it starts."""
+    stage, progress = run.stage, run.progress
+    device, world = str(run.accelerator.device), run.accelerator.num_processes
+    _log.info("%s: %s", stage.name, about_system(run.learner.applied))
+    _log.info("data: %s", run.data.summary())
+    _log.info("on %s", about_execution(stage, run.runtime, device=device, world=world))
+    if run.checkpoint is not None:
+        _log.info("resumed from %s at step %s of %s", run.checkpoint.path, f"{progress.step:,}", f"{stage.steps:,}")
+    _log.info("output: %s", run.output)
+    write_result(run.output, step=progress.step, steps=stage.steps, exit_code=None)
+
+
+def _steps(run: Run, trackers: Sequence[Tracker], stop: StopRequest) -> TrainResult:
+    """Takes steps until the stage is over or a signal asks for an end; saves on the way and at the end."""
+    runtime, stage, progress, main = run.runtime, run.stage, run.progress, run.accelerator.is_main_process
+    alone, metrics, number, last = run.accelerator.num_processes == 1, dict[str, float](), 0, False
+    batches = run.batches()
+    clock = _Clock(run)
+    with contextlib.closing(ProgressBar(name=stage.name, steps=stage.steps, start=progress.step, shown=main)) as bar:
         while not last:
-            log_step = (progress.step + 1) % runtime.log_every == 0 or progress.step + 1 >= stage.steps
+            log = (progress.step + 1) % runtime.log_every == 0 or progress.step + 1 >= stage.steps
 
-            # ------------------------------ a single training step ------------------------------
-            weights = stage.weights_at(progress.schedule_step)
-            asked = frozenset(weights)
-            lr = set_lr(optimizer, optim, progress.schedule_step, stage.steps)
-            scalars: dict[str, Tensor] = {}
-            totals, index = [], []
-            guard.remember()
-            for micro in range(runtime.accumulate):
-                batch = next(batches)
-                index.append(batch.index_B)
-                with accelerator.no_sync(model) if micro < runtime.accumulate - 1 else contextlib.nullcontext():
-                    losses: Losses = model(batch.to(device), asked)
-                    _require_terms(losses, asked, system)
-                    total: Tensor = sum(weights[k] * losses.terms[k] for k in weights)  # type: ignore[assignment]
-                    accelerator.backward(total / runtime.accumulate)
-                totals.append(total)
-                for name, value in {"loss": total, **losses.terms, **losses.metrics}.items():
-                    share = value.detach().float() / runtime.accumulate
-                    scalars[name] = scalars[name] + share if name in scalars else share
-            scalars["grad_norm"] = norm = total_norm(applied.learning, device)
-            if log_step:
-                scalars |= {f"grad_norm/{part}": value for part, value in part_norms(applied, device).items()}
-            bad = guard.agree(totals, norm)
-            if optim.clip_norm is not None:
-                clip(applied.learning, norm, optim.clip_norm)
-            optimizer.found_inf = bad  # type: ignore[attr-defined]  # the fused kernel's own way to skip on the device
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            guard.undo(bad)
-            system.after_step()
-            if ema is not None:
-                ema.update(progress.schedule_step, bad)
-            window.add(progress.step, scalars, bad, index)
-            # -------------------------------------------------------------------------------------
+            output = run.learner.step(batches, progress.schedule_step, by_part=log)
+            run.window.add(progress.step, output.scalars, output.bad, output.index)
+            progress.advance(micro_batches=runtime.accumulate, batch_size=runtime.batch_size)
+            bar.advance()
 
-            progress.step += 1
-            progress.schedule_step += 1
-            progress.position += runtime.accumulate
-            progress.samples += runtime.accumulate * runtime.batch_size
-            bar.update()
-            stopping = stop.requested if world == 1 else log_step and any_rank(accelerator, stop.requested)
-            last = progress.step >= stage.steps or stopping
+            # ranks agree where they wait for each other anyway
+            overdue = 0
+            if alone or log:
+                number, overdue = largest_of_ranks(run.accelerator, stop.number or 0, int(clock.save_is_due()))
+            last = run.finished or number > 0
+
             line: dict[str, float] = {}
-
-            # once in a while: read the metrics (the only place where the host waits for the device)
-            if log_step:
-                ledger.record(window.drain(average))
-                line = window.means()
-                line |= {f"weight/{name}": value for name, value in weights.items()}
-                line |= {f"lr/{group}": value for group, value in lr.items()}
-                line |= {"nonfinite": ledger.total, "samples": progress.samples}
-                now = time.perf_counter()
-                rate = (progress.step - clock_step) / (now - clock)
-                clock, clock_step = now, progress.step
-                line |= {"time/steps_per_second": rate}
-                line |= {"time/samples_per_second": rate * runtime.accumulate * runtime.batch_size}
-                if "loss" in line:
-                    bar.set_postfix(loss=f"{line['loss']:.4g}")
-
-            # once in a while: validate
+            if log:
+                line = _metrics(run, output, clock)
+                bar.show(line.get("loss"))
             due = runtime.validate_every is not None and progress.step % runtime.validate_every == 0
-            if runtime.validation_limit and (due or progress.step >= stage.steps):
-                line |= validate(
-                    system=system,
-                    applied=applied,
-                    ema=ema,
-                    data=data,
-                    runtime=runtime,
-                    weights=weights,
-                    accelerator=accelerator,
-                    seed=seed,
-                )
-
+            if runtime.validation_limit and (due or run.finished):
+                line |= _validation(run, output.weights)
             if line:
                 metrics = line
-                for tracker in opened:
+                for tracker in trackers:
                     tracker.log(progress.step, line)
 
-            # once in a while: save
-            if last or progress.step % runtime.save_every == 0:
-                saved = save()
-
-    assert saved is not None  # the last step saves
-    progress.nonfinite = ledger.total
-    return _result(output, saved, progress, stage, metrics)
+            if last or overdue or progress.step % runtime.save_every == 0:
+                _save(run, line)
+                clock.saved()
+    return _end(run, metrics, signal=number or None, seconds=clock.elapsed())
 
 
-def _result(output: Path, saved: Path, progress: Progress, stage: Stage, metrics: dict[str, float]) -> TrainResult:
-    return TrainResult(
-        output=output,
-        checkpoint=saved,
-        step=progress.step,
-        finished=progress.step >= stage.steps,
+class _Clock:
+    """Wall time: how fast steps are, and when the next checkpoint is due by `runtime.save_minutes`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._begun = self._read = self._saved = time.monotonic()
+        self._step = run.progress.step
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def save_is_due(self) -> bool:
+        minutes = self._run.runtime.save_minutes
+        return minutes is not None and time.monotonic() - self._saved >= 60 * minutes
+
+    def saved(self) -> None:
+        self._saved = time.monotonic()
+
+    def steps_per_second(self) -> float:
+        """Since it was asked before."""
+        now, step = time.monotonic(), self._run.progress.step
+        rate = (step - self._step) / max(1e-9, now - self._read)
+        self._read, self._step = now, step
+        return rate
+
+
+def _metrics(run: Run, output: StepOutput, clock: _Clock) -> dict[str, float]:
+    """The log line; here the host waits for the device."""
+    line = run.read_metrics()
+    line |= {f"weight/{name}": value for name, value in output.weights.items()}
+    line |= {f"lr/{group}": value for group, value in output.lr.items()}
+    line |= {"nonfinite": run.ledger.total, "samples": run.progress.samples}
+    rate = clock.steps_per_second()
+    line |= {"time/steps_per_second": rate}
+    line |= {"time/samples_per_second": rate * run.runtime.accumulate * run.runtime.batch_size}
+    return line
+
+
+def _validation(run: Run, weights: Mapping[str, float]) -> dict[str, float]:
+    return validate(
+        system=run.learner.system,
+        applied=run.learner.applied,
+        ema=run.learner.ema,
+        data=run.data,
+        runtime=run.runtime,
+        weights=weights,
+        accelerator=run.accelerator,
+        seed=run.seed,
+    )
+
+
+def _save(run: Run, line: Mapping[str, float]) -> None:
+    path = run.save()
+    if run.accelerator.is_main_process:
+        write_result(run.output, step=run.progress.step, steps=run.stage.steps, exit_code=None)
+        _log.info("%s", about_checkpoint(path, line))
+
+
+def _end(run: Run, metrics: dict[str, float], *, signal: int | None, seconds: float) -> TrainResult:
+    """The result, on disk and in words. A signal that came with the last step changes nothing: the stage is over."""
+    signal = None if run.finished else signal
+    assert run.saved is not None  # the last step saves
+    result = TrainResult(
+        output=run.output,
+        checkpoint=run.saved,
+        step=run.progress.step,
+        steps=run.stage.steps,
         metrics=metrics,
-        nonfinite=progress.nonfinite,
+        nonfinite=run.ledger.total,
+        signal=signal,
+        exit_code=exit_code(signal, requeue=run.runtime.requeue),
     )
-
-
-def _batches(data: TrainingData, progress: Progress, runtime: RuntimeConfig, rank: int, world: int) -> Iterator[Batch]:
-    """The loader, kept away from the global generators: whether it draws from them, and when, cannot matter then."""
-    loader = data.loader(
-        start_step=progress.position, batch_size=runtime.batch_size, rank=rank, world=world, workers=runtime.workers
-    )
-    while True:
-        with isolated_rng():
-            batch = next(loader, None)
-        if batch is None:
-            raise DataError("the loader ended; it must be endless (item k is the batch of step start_step + k)")
-        yield batch
-
-
-def _require_terms(losses: Losses, asked: frozenset[str], system: System) -> None:
-    if set(losses.terms) != asked:
-        raise ConfigError(
-            f"{type(system).__name__}.losses was asked for {sorted(asked)} and returned {sorted(losses.terms)}; "
-            "it must return exactly the terms asked for"
-        )
+    if run.accelerator.is_main_process:
+        write_result(run.output, step=result.step, steps=result.steps, exit_code=result.exit_code, signal=result.signal)
+        if result.finished:
+            _log.info("%s", about_end(result, seconds=seconds, parts=run.learner.system.parts()))
+        else:
+            _log.warning("%s", about_stop(result))
+    return result

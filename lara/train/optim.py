@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.train.parts import longest_prefix, select
-from lara.train.stage import AppliedStage
+from lara.train.stage import AppliedStage, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,10 @@ class OptimConfig:
     lr_scale:      part prefix -> factor of `lr`, e.g. {"lam": 0.5}; the most specific prefix wins.
     lr_delay:      part prefix -> steps for which that part stays as it is (rate 0); its own warm-up begins after them,
                    and then it follows the schedule. X-VLA's and RotVLA's expert warm-up is {"policy.backbone": 5000}.
-    schedule:      after warm-up "cosine" falls to lr * lr_min_ratio at the stage's last step; "constant" stays.
-    warmup_steps, warmup_ratio: linear warm-up over so many steps, or that share of the stage; at most one of them.
+    schedule:      after warm-up "cosine" falls to lr * lr_min_ratio at the schedule's last step; "constant" stays.
+    schedule_steps: how long the schedule is; None: as long as the stage. Steps beyond it stay at its end. A run that is
+                   given more steps than it was planned with has to say this (see train.resume).
+    warmup_steps, warmup_ratio: linear warm-up over so many steps, or that share of the schedule; at most one of them.
     weight_decay:  not applied to 1-d parameters, embeddings, and parameters with an attribute `no_weight_decay`.
     clip_norm:     largest global gradient norm; None does not clip (the norm is computed and checked all the same).
     ema_decay:     moving average of what learns (see train.ema); None keeps none.
@@ -37,6 +39,7 @@ class OptimConfig:
     eps: float = 1e-8
     weight_decay: float = 1e-5
     schedule: Literal["cosine", "constant"] = "cosine"
+    schedule_steps: int | None = None
     warmup_steps: int = 0
     warmup_ratio: float = 0.0
     lr_min_ratio: float = 0.0
@@ -59,6 +62,16 @@ class OptimConfig:
             (self.eps > 0, "eps is positive", self.eps),
             (self.weight_decay >= 0, "weight_decay is not negative", self.weight_decay),
             (self.schedule in ("cosine", "constant"), "schedule is cosine|constant", self.schedule),
+            (
+                self.schedule_steps is None
+                or (
+                    isinstance(self.schedule_steps, int)
+                    and not isinstance(self.schedule_steps, bool)
+                    and self.schedule_steps > 0
+                ),
+                "schedule_steps is a positive integer or null",
+                self.schedule_steps,
+            ),
             (self.warmup_steps >= 0, "warmup_steps is not negative", self.warmup_steps),
             (0 <= self.warmup_ratio < 1, "warmup_ratio lies in [0, 1)", self.warmup_ratio),
             (
@@ -79,6 +92,11 @@ class OptimConfig:
         for fine, expected, got in checks:
             if not fine:
                 raise ConfigError(f"optim: {expected}; got {got!r}")
+
+
+def schedule_length(config: OptimConfig, stage: Stage) -> int:
+    """Steps over which the learning rate's schedule is stretched."""
+    return stage.steps if config.schedule_steps is None else config.schedule_steps
 
 
 def lr_factor(config: OptimConfig, step: int, total: int, *, delay: int = 0) -> float:

@@ -7,35 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lara.errors import CheckpointError, ConfigError
 from lara.systems.system import System
+from lara.train.parts import as_module
 from lara.train.runtime import RuntimeConfig
-from lara.types import Batch, Losses
 
 
-class LossModule(nn.Module):
-    """A system whose forward is its losses, so that DDP's hooks fire."""
-
-    def __init__(self, system: System) -> None:
-        super().__init__()
-        self.system = system
-
-    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        return self.system.losses(batch, terms)
-
-
-def make_accelerator(runtime: RuntimeConfig, *, skips_terms: bool) -> Accelerator:
-    """Device, precision, and the process group when torchrun started several ranks.
-
-    skips_terms: some term may not be computed, so that DDP has to look for parameters without a gradient.
-    Raises ConfigError for what cannot be had on this machine.
-    """
+def require_device(runtime: RuntimeConfig) -> bool:
+    """Whether this runtime computes on the CPU. Raises ConfigError for what does not exist, here or at all."""
     if runtime.sharding == "fsdp2":
         raise ConfigError(
             "runtime.sharding=fsdp2 is not implemented: checkpoints and per-part gradient norms read whole tensors. "
@@ -48,16 +35,21 @@ def make_accelerator(runtime: RuntimeConfig, *, skips_terms: bool) -> Accelerato
         )
     if runtime.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("runtime.device=cuda, but torch finds no CUDA device; use device=cpu or auto")
-    cpu = runtime.device == "cpu" or not torch.cuda.is_available()
+    return runtime.device == "cpu" or not torch.cuda.is_available()
+
+
+def make_accelerator(runtime: RuntimeConfig) -> Accelerator:
+    """Device, precision, and the process group when torchrun started several ranks.
+
+    Raises ConfigError for what cannot be had on this machine.
+    """
+    cpu = require_device(runtime)
     # a process may train twice (a notebook, the demo), with another precision the second time
     AcceleratorState._reset_state(reset_partial_state=False)
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision="bf16" if runtime.precision == "bf16" else "no",
         dynamo_backend="no",  # compile is applied in `wrap`, before DDP
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=skips_terms, gradient_as_bucket_view=True)
-        ],
     )
     if (accelerator.device.type == "cpu") != cpu:
         raise ConfigError(
@@ -73,12 +65,26 @@ def make_accelerator(runtime: RuntimeConfig, *, skips_terms: bool) -> Accelerato
     return accelerator
 
 
-def wrap(system: System, accelerator: Accelerator, runtime: RuntimeConfig) -> nn.Module:
-    """The module the loop calls: (batch, terms) -> Losses, compiled, autocast, with DDP's gradient hooks."""
-    module = LossModule(system)
+def wrap(system: System, accelerator: Accelerator, runtime: RuntimeConfig, *, skips_terms: bool) -> nn.Module:
+    """What the step calls with (batch, terms): the system, compiled and with DDP's gradient hooks where asked for.
+
+    The system itself is left as it is. accelerate's `prepare_model` is not used, because it rewrites the `forward` of
+    what it is given, and a system that trained in bf16 would compute in bf16 ever after.
+
+    Args:
+        skips_terms: some term may not be computed, so that DDP has to look for parameters without a gradient.
+    """
+    module: Any = as_module(system)
     if runtime.compile:
-        module.compile()
-    return accelerator.prepare_model(module)
+        module = torch.compile(module)
+    if accelerator.num_processes == 1:
+        return module
+    return DistributedDataParallel(
+        module,
+        device_ids=None if accelerator.device.type == "cpu" else [accelerator.device.index],
+        find_unused_parameters=skips_terms,
+        gradient_as_bucket_view=True,
+    )
 
 
 def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
@@ -86,13 +92,13 @@ def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
     return values if accelerator.num_processes == 1 else accelerator.reduce(values, reduction="mean")
 
 
-def any_rank(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether the flag is set on any rank; the same answer everywhere. Waits for the device when there are several."""
+def largest_of_ranks(accelerator: Accelerator, *numbers: int) -> list[int]:
+    """The largest of each number over all ranks; the same everywhere. Waits for the device when there are several."""
     if accelerator.num_processes == 1:
-        return flag
-    votes = torch.tensor([float(flag)], device=accelerator.device)
+        return list(numbers)
+    votes = torch.tensor(numbers, dtype=torch.int64, device=accelerator.device)
     torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
-    return bool(votes.item())
+    return votes.tolist()
 
 
 def from_main(accelerator: Accelerator, number: int) -> int:

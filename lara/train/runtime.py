@@ -21,7 +21,10 @@ class RuntimeConfig:
     activation_checkpointing: see train.parallel.
     log_every:   steps between log lines (means over the steps between; also where ranks agree to stop).
     validate_every, validation_limit: steps between validations (None: only at the end), and batches in each (0: never).
-    save_every, keep_last: steps between checkpoints, and how many stay.
+    save_every, save_minutes: steps, and minutes, between checkpoints at most (None: by steps alone); a kill loses no
+                 more. Several processes look at the clock when they log.
+    keep_last:   how many checkpoints stay.
+    requeue:     SIGTERM ends with exit code 75 ("start me again") instead of 143; SIGUSR1 always does (train.signals).
     nonfinite_limit: so many non-finite steps in a row end the run; they are counted when metrics are read (log_every).
     """
 
@@ -40,8 +43,10 @@ class RuntimeConfig:
     validate_every: int | None = None
     validation_limit: int = 8
     save_every: int = 1000
+    save_minutes: float | None = None
     keep_last: int = 2
     nonfinite_limit: int = 10
+    requeue: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in {
@@ -64,5 +69,11 @@ class RuntimeConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"runtime.{name} is an integer of at least {least}; got {value!r}")
-        if self.validate_every is not None and self.validate_every < 1:
+        every = self.validate_every
+        if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ConfigError(f"runtime.validate_every is a positive integer or null; got {self.validate_every!r}")
+        minutes = self.save_minutes
+        if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0):
+            raise ConfigError(f"runtime.save_minutes is a positive number or null; got {minutes!r}")
+        if not isinstance(self.requeue, bool):
+            raise ConfigError(f"runtime.requeue is true or false; got {self.requeue!r}")

@@ -40,7 +40,16 @@ class Progress:
     nonfinite_in_a_row: int = 0
     window: dict[str, Any] = field(default_factory=dict)
 
-    def to_record(self, *, stage: Stage, seed: int, world: int, data_length: int) -> dict[str, Any]:
+    def advance(self, *, micro_batches: int, batch_size: int) -> None:
+        """After a step of so many micro-batches, whose size counts the samples of all ranks."""
+        self.step += 1
+        self.schedule_step += 1
+        self.position += micro_batches
+        self.samples += micro_batches * batch_size
+
+    def to_record(
+        self, *, stage: Stage, schedule_steps: int, seed: int, world: int, data_length: int
+    ) -> dict[str, Any]:
         """train.json."""
         return {
             "step": self.step,
@@ -48,7 +57,7 @@ class Progress:
             "seed": seed,
             "world": world,
             "sampler": {"position": self.position, "data_length": data_length},
-            "schedule": {"step": self.schedule_step, "total_steps": stage.steps},
+            "schedule": {"step": self.schedule_step, "total_steps": schedule_steps},
             "counters": {"samples": self.samples},
             "nonfinite": {"total": self.nonfinite, "in_a_row": self.nonfinite_in_a_row},
             # a mean over nothing may be NaN, which JSON has not; MetricWindow reads its name

@@ -14,6 +14,7 @@ from lara.train.ema import EMA
 from lara.train.rng import isolated_rng, seed_everything
 from lara.train.runtime import RuntimeConfig
 from lara.train.stage import AppliedStage
+from lara.train.step import weighted_sum
 
 _STREAM = 0x56414C  # keeps the noise apart from training's, for any seed
 
@@ -45,8 +46,7 @@ def validate(
             seed_everything(seed, rank=k, stream=_STREAM)
             with accelerator.autocast():
                 losses = system.losses(batch.to(device), asked)
-            total = sum(weights[name] * losses.terms[name] for name in weights)
-            for name, value in {"loss": total, **losses.terms, **losses.metrics}.items():
+            for name, value in {"loss": weighted_sum(losses, weights), **losses.terms, **losses.metrics}.items():
                 value = torch.as_tensor(value, device=device).detach().float() * len(batch)
                 sums[name] = sums[name] + value if name in sums else value
                 samples[name] = samples.get(name, 0) + len(batch)

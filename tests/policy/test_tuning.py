@@ -167,6 +167,12 @@ class Batches:
 
     until: int | None = None
 
+    def prepare(self):
+        pass
+
+    def summary(self):
+        return "tiny batches"
+
     def loader(self, *, start_step, batch_size, rank, world, workers):
         step = start_step
         while True:

@@ -51,12 +51,12 @@ def main(root: Path, rank: str) -> None:
 
     # a rank that cannot save must not leave the others waiting
     if rank == "0":
-        import lara.train.loop as loop
+        import lara.train.run as running
 
         def full(*_, **__):
             raise OSError(28, "No space left on device")
 
-        loop.write_checkpoint = full
+        running.write_checkpoint = full
     try:
         run(root / "full", steps=2)
     except Exception as error:

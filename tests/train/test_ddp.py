@@ -85,7 +85,7 @@ def test_a_resumed_pair_equals_an_uninterrupted_one(root):
 def test_one_rank_can_go_on_from_two_with_the_same_order(root, tmp_path, caplog):
     shutil.copytree(root / "straight", tmp_path / "run")
     data = ToyData()
-    run(tmp_path / "run", data=data, steps=6, accumulate=2)
+    run(tmp_path / "run", data=data, steps=6, schedule_steps=6, accumulate=2)
     assert data.seen[:4] == [8, 9, 10, 11]
     assert "resumed with 1 ranks instead of 2" in caplog.text
 

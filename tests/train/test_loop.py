@@ -138,9 +138,10 @@ def test_too_many_in_a_row_end_the_run_also_across_a_resume(tmp_path):
     with pytest.raises(NonFiniteError, match="3 non-finite steps in a row, the last at step 4"):
         run(tmp_path / "a", system=Toy(poison=poison), steps=9, log_every=1, save_every=100, nonfinite_limit=3)
     assert not (tmp_path / "a" / "checkpoints").exists()
-    run(tmp_path / "b", system=Toy(poison=poison), steps=4, log_every=1, nonfinite_limit=3)
+    changes = {"log_every": 1, "nonfinite_limit": 3, "schedule_steps": 9}
+    run(tmp_path / "b", system=Toy(poison=poison), steps=4, **changes)
     with pytest.raises(NonFiniteError, match="last at step 4"):
-        run(tmp_path / "b", system=Toy(poison=poison), steps=9, log_every=1, nonfinite_limit=3)
+        run(tmp_path / "b", system=Toy(poison=poison), steps=9, **changes)
 
 
 def test_single_bad_steps_do_not_add_up(tmp_path):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import time
 
 import pytest
 import torch
 
-import lara.train.loop
+import lara.train.run
 import lara.train.state
-from lara.errors import CheckpointError, ConfigError
+from lara.data.loader import batches
+from lara.errors import CheckpointError, ConfigError, DataError
 from lara.store.checkpoint import read_checkpoint
+from lara.store.lock import only_one
+from lara.train.result import read_result
 from tests.train.toy import Toy, ToyData, run, same_run
 
 
@@ -64,25 +69,111 @@ def test_any_number_of_interruptions_leaves_no_trace(tmp_path, straight, cuts):
     assert steps == [3, 6, 9]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "requeue", "code"),
+    [
+        (signal.SIGTERM, False, 143),
+        (signal.SIGTERM, True, 75),
+        (signal.SIGINT, False, 130),
+        (signal.SIGUSR1, False, 75),
+    ],
+)
 @pytest.mark.parametrize("at", [0, 4])
-def test_a_polite_signal_saves_and_leaves(tmp_path, straight, number, at):
+def test_a_polite_signal_saves_leaves_and_says_so(tmp_path, straight, number, requeue, code, at):
     handler = signal.getsignal(number)
-    stopped = run(tmp_path, steps=9, data=Interrupted(at, number))
+    stopped = run(tmp_path, steps=9, data=Interrupted(at, number), requeue=requeue)
     assert signal.getsignal(number) is handler
     assert not stopped.finished
     assert read_checkpoint(tmp_path).step == stopped.step < 9
+    assert (stopped.exit_code, stopped.signal) == (code, number)
+    record = {"finished": False, "step": stopped.step, "steps": 9, "exit": code, "signal": number}
+    assert read_result(tmp_path) == record
     finished = run(tmp_path, steps=9, system=Toy(seed=1))
     assert finished.finished
     assert same_run(straight, finished) == []
+    assert read_result(tmp_path) == {"finished": True, "step": 9, "steps": 9, "exit": 0, "signal": None}
+
+
+def test_a_run_that_died_does_not_pass_for_one_that_ended(tmp_path):
+    interrupted(tmp_path, 3)
+    assert read_result(tmp_path) == {"finished": False, "step": 2, "steps": 9, "exit": None, "signal": None}
+    assert read_result(tmp_path / "other") is None
+
+
+def test_more_steps_do_not_bend_the_learning_rate_unasked(tmp_path):
+    run(tmp_path / "a", steps=4)
+    with pytest.raises(ConfigError) as error:
+        run(tmp_path / "a", steps=8)
+    assert "jump from 0 to 0.00655 at step 4" in str(error.value)
+    assert "optim.schedule_steps=4 " in str(error.value)
+    assert "optim.schedule_steps=8 " in str(error.value)
+    assert "nothing more would be learned" in str(error.value)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    kept = run(tmp_path / "a", steps=8, schedule_steps=4)
+    stretched = run(tmp_path / "b", steps=8, schedule_steps=8)
+    assert kept.metrics["lr/main"] == 0.0
+    lines = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 4, 6, 8]
+    assert lines[2]["lr/main"] > lines[1]["lr/main"] == 0.0
+    assert stretched.finished
+    run(tmp_path / "c", steps=2, schedule="constant", warmup_steps=1)
+    assert run(tmp_path / "c", steps=4, schedule="constant", warmup_steps=1).finished  # no rate depends on the length
+
+
+def test_a_checkpoint_is_written_after_so_many_minutes(tmp_path):
+    run(tmp_path, steps=3, save_every=100, save_minutes=1e-9, keep_last=9)
+    assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 3
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    run(tmp_path, steps=1)
+    child = os.fork()
+    if child == 0:
+        with only_one(tmp_path, "training"):
+            (tmp_path / "held").touch()
+            signal.pause()
+    try:
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        with pytest.raises(ConfigError, match=rf"process {child} on .* has been training there"):
+            run(tmp_path, steps=2, schedule_steps=2)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert run(tmp_path, steps=2, schedule_steps=2).finished
+
+
+class Dying(ToyData):
+    """Its only loader worker kills itself over the fourth batch, as the kernel does when memory ends."""
+
+    def loader(self, *, start_step, workers, **rest):
+        parent = os.getpid()
+
+        def make(step):
+            if step == 3 and os.getpid() != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return next(ToyData.loader(self, start_step=step, workers=0, **rest))
+
+        return batches(make, start_step=start_step, workers=workers)
+
+
+def test_a_dead_loader_worker_is_named_and_the_run_goes_on(tmp_path, straight):
+    with pytest.raises(DataError, match=r"loader worker died .*runtime\.workers") as error:
+        run(tmp_path, steps=9, data=Dying(), workers=1)
+    assert "ame command" in str(error.value)
+    assert same_run(straight, run(tmp_path, steps=9)) == []
 
 
 def test_a_finished_run_is_left_alone(straight):
-    before = {p: p.read_bytes() for p in straight.output.rglob("*") if p.is_file()}
+    def files():  # the lock says who held it last
+        return {p: p.read_bytes() for p in straight.output.rglob("*") if p.is_file() and p.name != ".lock"}
+
+    before = files()
     again = run(straight.output, steps=9, system=Toy(seed=1), data=Interrupted(0))
     assert again.finished
     assert again.checkpoint == straight.checkpoint
-    assert {p: p.read_bytes() for p in straight.output.rglob("*") if p.is_file()} == before
+    assert again.exit_code == 0
+    assert files() == before
 
 
 @pytest.mark.parametrize(
@@ -95,7 +186,7 @@ def test_a_finished_run_is_left_alone(straight):
         (lara.train.state, "restore_schedule", "system.safetensors"),
         (lara.train.state, "restore_sampler", "system.safetensors"),
         (lara.train.state, "restore_counters", "train.json"),
-        (lara.train.loop, "restore_generators", "system.safetensors"),
+        (lara.train.run, "restore_generators", "system.safetensors"),
     ],
 )
 def test_dropping_any_one_kind_of_state_is_noticed(tmp_path, straight, monkeypatch, module, function, must_differ):
@@ -111,7 +202,7 @@ def test_another_configuration_is_refused_by_key_and_free_keys_are_not(tmp_path)
         "stage": {"steps": 4},
         "output": "a",
     }
-    run(tmp_path, steps=2, config=config)
+    run(tmp_path, steps=2, config=config, schedule_steps=4)
     with pytest.raises(
         ConfigError, match=r"optim\.betas: \[0\.9, 0\.95\] in the checkpoint, \[0\.9, 0\.99\] now"
     ) as error:
@@ -131,11 +222,11 @@ def test_resume_words(tmp_path):
     run(tmp_path, steps=2, resume="never")
     with pytest.raises(ConfigError, match="resume=never"):
         run(tmp_path, steps=2, resume="never")
-    assert run(tmp_path, steps=3, resume="must").step == 3
+    assert run(tmp_path, steps=3, schedule_steps=3, resume="must").step == 3
 
 
 def test_other_data_or_another_system_is_refused(tmp_path):
-    run(tmp_path, steps=2)
+    run(tmp_path, steps=2, schedule_steps=4)
     with pytest.raises(CheckpointError, match="1000 samples, the data has 999"):
         run(tmp_path, steps=4, data=ToyData(length=999))
     with pytest.raises(CheckpointError, match="moving average"):

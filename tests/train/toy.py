@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from lara.train.loop import TrainResult, train
+from lara.train.loop import train
 from lara.train.optim import OptimConfig
+from lara.train.result import TrainResult
 from lara.train.runtime import RuntimeConfig
 from lara.train.stage import Stage
 from lara.types import ActionChunk, Batch, Losses, Observation
@@ -103,6 +104,9 @@ class Toy(nn.Module):
             computed["lam.size"] = z.square().mean()
         return Losses(computed, {"z_std": z.detach().std()})
 
+    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        return self.losses(batch, terms)
+
     def after_step(self) -> None:
         with torch.no_grad():
             for mine, online in zip(self.target.parameters(), self.expert.inner.parameters(), strict=True):
@@ -164,6 +168,12 @@ class ToyData:
     def validation_batches(self, *, batch_size: int, limit: int):
         for k in range(min(limit, self.held_out // batch_size)):
             yield toy_batch(self.length + np.arange(k * batch_size, (k + 1) * batch_size))
+
+    def prepare(self) -> None:
+        pass
+
+    def summary(self) -> str:
+        return f"{self.length} samples"
 
     def card(self) -> ToyCard:
         return ToyCard()
