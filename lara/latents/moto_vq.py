@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lara.latents.space import Bottleneck
 from lara.losses import quantization
 from lara.ops.precision import full_precision
+from lara.ops.quantize import nearest_code, straight_through
 
 
 class MotoVQSpace(nn.Module):
@@ -51,7 +52,7 @@ class MotoVQSpace(nn.Module):
             indices_BQ = self.encode(z)
             code = self.embedding(indices_BQ)
             loss = quantization.commitment(z, code, mask_B) + self.beta * quantization.codebook(z, code, mask_B)
-            out = z + (code - z).detach()
+            out = straight_through(z, code)
             metrics = quantization.code_usage(indices_BQ, mask_B, self.codes)
             return Bottleneck(out.to(z_BQD.dtype), {"quantization": loss}, metrics)
 
@@ -59,7 +60,7 @@ class MotoVQSpace(nn.Module):
     def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
         """Index of the nearest code of each query."""
         with full_precision(z_BQD):
-            return torch.cdist(z_BQD.float(), self.codebook).argmin(dim=-1)
+            return nearest_code(z_BQD.float(), self.codebook)
 
     def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         return self.codebook[indices_BQ]
