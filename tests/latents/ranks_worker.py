@@ -1,5 +1,5 @@
-"""One process of the trainings that test_ranks compares; writes its system's state. Alone (rank "alone") it is the one
-process with the whole batch."""
+"""One process of what test_ranks compares; writes its system's state, and the objectives' losses and gradients.
+Alone (rank "alone") it is the one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lara.latents.vq import VQSpace
+from lara.losses.alignment import CentredCosine, InfoNCE, RawCosine, variance_floor
+from lara.ops.ranks import ranks
 from lara.types import Losses
 from tests.train.toy import WIDTH, run
 
@@ -59,6 +61,32 @@ class Coded(nn.Module):
         raise NotImplementedError
 
 
+def objectives(rank: int | None) -> dict[str, torch.Tensor]:
+    """Two steps of every objective on 12 samples, or on a rank's half: of 6 samples 5 are real on rank 0 and 2 on
+    rank 1. The gradients of two maps, averaged over ranks as DDP does."""
+    g = torch.Generator().manual_seed(0)
+    x, h = torch.randn(2, 12, WIDTH, generator=g), torch.randn(2, 12, WIDTH, generator=g)
+    mask = torch.tensor([1, 1, 0, 1, 1, 1, 0, 1, 0, 0, 1, 0], dtype=torch.bool)
+    mine = slice(None) if rank is None else slice(6 * rank, 6 * rank + 6)
+    losses = {kind.__name__: kind(dim=DIM) for kind in (RawCosine, CentredCosine, InfoNCE)}
+    out = {}
+    for name, loss in {**losses, "floor": lambda z, p, real: variance_floor(z, real, floor=2.0)}.items():
+        torch.manual_seed(0)
+        to_z, to_p = nn.Linear(WIDTH, DIM), nn.Linear(WIDTH, DIM)
+        for step in range(2):
+            value = loss(to_z(x[step, mine]), to_p(h[step, mine]), mask[mine])
+            value.backward()
+            out[f"{name}.{step}"] = value.detach()
+        for key, p in {"z": to_z.weight, "p": to_p.weight}.items():
+            gradient = torch.zeros_like(p) if p.grad is None else p.grad
+            if ranks() > 1:
+                torch.distributed.all_reduce(gradient)
+            out[f"{name}.{key}"] = gradient / ranks()
+        if isinstance(loss, nn.Module):
+            out |= {f"{name}.{key}": value for key, value in loss.state_dict().items()}
+    return out
+
+
 def main(root: Path, steps: int, rank: str) -> None:
     torch.set_num_threads(1)
     system = Coded()
@@ -76,6 +104,7 @@ def main(root: Path, steps: int, rank: str) -> None:
     )
     state = {name: value.contiguous().clone() for name, value in system.state_dict().items()}
     save_file({**state, "revived": torch.tensor(system.moved["revived"])}, root / f"state-{rank}.safetensors")
+    save_file(objectives(None if rank == "alone" else int(rank)), root / f"objectives-{rank}.safetensors")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

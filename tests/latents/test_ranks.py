@@ -1,4 +1,4 @@
-"""Two processes hold the codebook that one process with the whole batch would have."""
+"""Two processes hold the codebook, and align on the batch, that one process with the whole batch would have."""
 
 from __future__ import annotations
 
@@ -13,12 +13,33 @@ STEPS = 200
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory):
-    """After 200 steps of `lara.train.loop.train` on two ranks: rank 0's state, rank 1's, and one process's."""
+def root(tmp_path_factory):
+    """The folder in which two ranks, and then one process, did what ranks_worker describes."""
     root = tmp_path_factory.mktemp("ranks")
     run_ranks("tests.latents.ranks_worker", str(root), str(STEPS))
     ranks_worker.main(root, STEPS, "alone")
-    return [load_file(root / f"state-{who}.safetensors") for who in ("0", "1", "alone")]
+    return root
+
+
+def three(root, what):
+    """Of rank 0, of rank 1, of one process."""
+    return [load_file(root / f"{what}-{who}.safetensors") for who in ("0", "1", "alone")]
+
+
+@pytest.fixture(scope="module")
+def states(root):
+    """After 200 steps of `lara.train.loop.train`."""
+    return three(root, "state")
+
+
+@pytest.mark.parametrize("name", ["RawCosine", "CentredCosine", "InfoNCE", "floor"])
+def test_an_objective_on_two_ranks_is_that_of_the_whole_batch(root, name):
+    zero, one, alone = ({k: v for k, v in t.items() if k.startswith(f"{name}.")} for t in three(root, "objectives"))
+    assert set(zero) >= {f"{name}.{key}" for key in ("0", "1", "z", "p")}
+    for key, value in alone.items():
+        torch.testing.assert_close(zero[key], value, rtol=0, atol=1e-6, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close(one[key], zero[key], rtol=0, atol=0)
+    assert alone[f"{name}.z"].abs().max() > 1e-3
 
 
 def test_ranks_hold_the_same_bits(states):
