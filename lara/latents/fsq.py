@@ -12,13 +12,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lara.errors import ConfigError
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses.quantization import code_usage
 from lara.ops.precision import full_precision
 from lara.ops.quantize import straight_through
 
 
-class FSQSpace(nn.Module):
+class FSQSpace(LatentSpace):
     """R^dim; K = product of levels implicit codes.
 
     dim:    D. Where it is not len(levels), linear maps lead into the channels and out again.
@@ -26,6 +27,7 @@ class FSQSpace(nn.Module):
     """
 
     buildable: ClassVar[str] = "model"
+    fixed_points = False  # out of the channels and in again is no identity
 
     def __init__(self, *, dim: int = 32, levels: Sequence[int] = (5, 5, 5)) -> None:
         super().__init__()
@@ -35,12 +37,8 @@ class FSQSpace(nn.Module):
         self.codes = math.prod(levels)
         self.quantizer = Channels(dim=dim, levels=list(levels))
 
-    def terms(self) -> tuple[str, ...]:
-        return ()
-
-    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
         """The rounded latent with the straight-through gradient of the rounding. Masked samples go through as zeros."""

@@ -11,21 +11,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses import quantization
 from lara.ops.precision import full_precision
 from lara.ops.quantize import nearest_code, rotate_to, straight_through
 
 
-class SimVQSpace(nn.Module):
+class SimVQSpace(LatentSpace):
     """K codes of D dims. Learned by gradient alone: no moving average, no revival.
 
     rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
-
-    The paper weighs commitment 0.25 against codebook 1.
     """
 
     buildable: ClassVar[str] = "model"
+    fixed_points = True
 
     def __init__(self, *, dim: int = 32, codes: int = 128, rotation_trick: bool = False) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class SimVQSpace(nn.Module):
         self.rotation_trick = rotation_trick
         self.quantizer = MappedCodebook(dim=dim, codes=codes)
 
-    def terms(self) -> tuple[str, ...]:
-        return ("commitment", "codebook")
+    def default_weights(self) -> dict[str, float]:
+        """The paper's."""
+        return {"commitment": 0.25, "codebook": 1.0}
 
-    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
         """Nearest code of each query, and the two VQ-VAE losses; the codebook's reaches the map alone."""

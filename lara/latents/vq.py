@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses.quantization import code_usage, codebook, commitment
 from lara.nn.vector_quantize import VectorQuantizer
 from lara.ops.precision import full_precision
@@ -21,7 +22,7 @@ from lara.ops.quantize import nearest_code
 DEAD_BELOW = 1e-2  # moving average of samples per batch below which nothing has used a code for long
 
 
-class VQSpace(nn.Module):
+class VQSpace(LatentSpace):
     """K codes of D dims.
 
     decay:         of the moving average that moves the codes.
@@ -31,6 +32,7 @@ class VQSpace(nn.Module):
     """
 
     buildable: ClassVar[str] = "model"
+    fixed_points = True
 
     def __init__(
         self,
@@ -55,12 +57,12 @@ class VQSpace(nn.Module):
             rotation_trick=rotation_trick,
         )
 
-    def terms(self) -> tuple[str, ...]:
-        return ("commitment", "codebook") if self.gradient else ("commitment",)
+    def default_weights(self) -> dict[str, float]:
+        """Of LARA's recipe (003, Eq. 3, with VQ-VAE's beta): the codebook term, where there is one, weighs 1."""
+        return {"commitment": 0.25} | ({"codebook": 1.0} if self.gradient else {})
 
-    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
         """Nearest code of each query (straight-through gradient), VQ-VAE losses, and the codebook's health.
