@@ -35,7 +35,7 @@ def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Pat
         raise StoreError(f"{output} exists already; move it away, or choose another output folder")
     lam, saved = load_lam(checkpoint, ema=ema)
     settings = _without_downloads(saved.config["system"]["lam"])
-    codes = getattr(lam.space, "codes", None) or getattr(getattr(lam.space, "quantizer", None), "codes", None)
+    coder = lam.space.coder()
     config = {
         "name": saved.config.get("name", saved.name),
         "system": {"_target_": "lara.systems.lara.Lara", "policy": None, "align": None, "lam": settings},
@@ -46,7 +46,12 @@ def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Pat
         "format": 1,
         "what": "lam",
         "from": origin(saved, ema=ema),
-        "latent": {"queries": lam.queries, "dim": lam.space.dim, "space": type(lam.space).__name__, "codes": codes},
+        "latent": {
+            "queries": lam.queries,
+            "dim": lam.space.dim,
+            "space": type(lam.space).__name__,
+            "codes": None if coder is None else coder.codes,
+        },
         "parts": {f"lam.{name}": f"lam.{name}" for name in lam.parts()},
         "parameters": sum(p.numel() for p in lam.parameters()),
         "data": {key: saved.card[key] for key in DATA_FACTS if key in saved.card},

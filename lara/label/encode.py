@@ -38,12 +38,6 @@ class Labels:
     encoded: int
 
 
-def codes_of(lam: LatentActionModel) -> Any:
-    """What turns z into codes and back: the space itself or its quantiser (AdditiveSpace); None without codes."""
-    space = lam.space if hasattr(lam.space, "encode") else getattr(lam.space, "quantizer", None)
-    return space if callable(getattr(space, "encode", None)) and callable(getattr(space, "lookup", None)) else None
-
-
 @torch.no_grad()
 def label_frames(
     lam: LatentActionModel,
@@ -68,7 +62,7 @@ def label_frames(
     begins = np.repeat(np.cumsum([0, *lengths])[:-1], lengths)
     ends = np.repeat(np.cumsum(lengths), lengths)
     total, device = len(ends), next(iter(lam.parameters())).device
-    codes, width = codes_of(lam), lam.queries * lam.space.dim
+    codes, width = lam.space.coder(), lam.queries * lam.space.dim
     z = np.zeros((total, width), np.float32)
     index = None if codes is None else np.full((total, lam.queries), -1, np.int64)
     code = None if codes is None else np.zeros((total, width), np.float32)

@@ -95,7 +95,6 @@ def label(
     """
     import torch
 
-    from lara.label.encode import codes_of
     from lara.serve.load import load_lam
     from lara.store.files import sha256_of
 
@@ -123,7 +122,7 @@ def label(
         }
         fingerprint = _fingerprint(work, source, view)
         plan = plan_hash(lam=manifest, weights=weights, fingerprint=fingerprint, settings=decides, lengths=lengths)
-        codes = codes_of(model)
+        codes = model.space.coder()
         about: dict[str, Any] = {
             "format": 1,
             "plan": plan,
@@ -136,7 +135,7 @@ def label(
                 "queries": model.queries,
                 "dim": model.space.dim,
                 "space": type(model.space).__name__,
-                "codes": None if codes is None else int(codes.codes),
+                "codes": None if codes is None else codes.codes,
             },
             "dataset": {"fingerprint": fingerprint, "episodes": len(source), "frames": source.frame_count},
             "settings": decides,

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
-from lara.latents.moto_vq import MotoVQSpace
-from lara.latents.simvq import SimVQSpace
-from lara.latents.vq import VQSpace
+from lara.latents.codes import CodeSpace
 from lara.types import LatentAction
 
 
@@ -37,11 +35,10 @@ class CodedActionModel(LatentActionModel):
         codes = self._codes()
         return LatentAction(z_BQD=codes.lookup(codes.encode(self.latent(tokens_BFPE).z_BQD)))
 
-    def _codes(self) -> Any:
-        quantizer: Any = getattr(self.space, "quantizer", None)
-        for space in (self.space, quantizer):
-            if isinstance(space, VQSpace | SimVQSpace | MotoVQSpace):
-                return space
+    def _codes(self) -> CodeSpace:
+        coder: CodeSpace | None = self.space.coder()
+        if coder is not None and coder.fixed_points:
+            return coder
         raise ConfigError(
             f"a discrete latent needs a codebook; {type(self.space).__name__} has none whose codes are their own "
             "codes; set latent to vq or simvq, or give the additive space its quantizer"

@@ -45,11 +45,7 @@ class TransitionEncoder(nn.Module):
         """The same as the decoder gets it: through SoftVQ onto SO(n) (001, Eq. 5), or as codes of a discrete space."""
         raw = self._raw(frames_BFCHW)
         all_real = torch.ones(len(raw), dtype=torch.bool, device=raw.device)
-        if hasattr(self.space, "extract"):
-            z = self.space.extract(raw, all_real).z
-        else:
-            z = self.space.bottleneck(self.space.project(raw), all_real).z
-        return z.unflatten(0, (len(frames_BFCHW), -1))
+        return self.space.extract(raw, all_real).z.unflatten(0, (len(frames_BFCHW), -1))
 
     def _raw(self, frames_BFCHW: Tensor) -> Tensor:
         """(B * (F - 1), Q, D)."""

@@ -9,14 +9,16 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.groups import Group
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.latents.vq import VQSpace
 
 
-class AdditiveSpace(nn.Module):
+class AdditiveSpace(LatentSpace):
     """Q queries of R^dim, added query by query.
 
     dim:       D. The paper's is 128.
@@ -33,12 +35,14 @@ class AdditiveSpace(nn.Module):
         self.dim = dim
         self.quantizer = quantizer
 
-    def terms(self) -> tuple[str, ...]:
-        return () if self.quantizer is None else self.quantizer.terms()
+    def default_weights(self) -> dict[str, float]:
+        return {} if self.quantizer is None else self.quantizer.default_weights()
 
-    def project(self, raw_BQD: Float[Tensor, "*B Q D"]) -> Float[Tensor, "*B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace | None:
+        return self.quantizer
+
+    def group(self) -> Group:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
         """The quantizer's codes and losses (Eq. 5), or z as it is."""

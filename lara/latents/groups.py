@@ -10,8 +10,6 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from lara.latents.space import LatentSpace
-
 
 @runtime_checkable
 class Group(Protocol):
@@ -27,7 +25,3 @@ class Group(Protocol):
     def inverse(self, z_ab: Tensor) -> Tensor: ...
 
     def identity(self, like: Tensor) -> Tensor: ...
-
-
-class GroupSpace(LatentSpace, Group, Protocol):
-    """A latent space with a group's operation. `project` maps any raw latent onto the group."""

@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses import quantization
 from lara.ops.precision import full_precision
+from lara.ops.quantize import nearest_code, straight_through
 
 
-class MotoVQSpace(nn.Module):
+class MotoVQSpace(LatentSpace):
     """K codes of D dims in `embedding.weight` (the release's key), from U(-1/K, 1/K), learned by gradient.
 
     beta: on the CODEBOOK term. VQ-VAE (Eq. 3) puts it on the commitment; the released code calls its own order "legacy"
@@ -24,6 +26,7 @@ class MotoVQSpace(nn.Module):
     """
 
     buildable: ClassVar[str] = "model"
+    fixed_points = True
 
     def __init__(self, *, dim: int = 32, codes: int = 128, beta: float = 0.25) -> None:
         super().__init__()
@@ -33,12 +36,12 @@ class MotoVQSpace(nn.Module):
         self.embedding = nn.Embedding(codes, dim)
         nn.init.uniform_(self.embedding.weight, -1.0 / codes, 1.0 / codes)
 
-    def terms(self) -> tuple[str, ...]:
-        return ("quantization",)
+    def default_weights(self) -> dict[str, float]:
+        """The release's."""
+        return {"quantization": 1.0}
 
-    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
         """Nearest code of each query, straight through.
@@ -51,7 +54,7 @@ class MotoVQSpace(nn.Module):
             indices_BQ = self.encode(z)
             code = self.embedding(indices_BQ)
             loss = quantization.commitment(z, code, mask_B) + self.beta * quantization.codebook(z, code, mask_B)
-            out = z + (code - z).detach()
+            out = straight_through(z, code)
             metrics = quantization.code_usage(indices_BQ, mask_B, self.codes)
             return Bottleneck(out.to(z_BQD.dtype), {"quantization": loss}, metrics)
 
@@ -59,7 +62,7 @@ class MotoVQSpace(nn.Module):
     def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
         """Index of the nearest code of each query."""
         with full_precision(z_BQD):
-            return torch.cdist(z_BQD.float(), self.codebook).argmin(dim=-1)
+            return nearest_code(z_BQD.float(), self.codebook)
 
     def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         return self.codebook[indices_BQ]

@@ -14,10 +14,11 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.latents.space import Bottleneck
+from lara.latents.groups import Group
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses.quantization import soft_hardness, soft_kl, soft_perplexity
 from lara.nn.softvq import SoftVQ
 from lara.ops import rotation
@@ -29,7 +30,7 @@ _ONTO = {
 }
 
 
-class RotationSpace(nn.Module):
+class RotationSpace(LatentSpace):
     """SO(N); Q = D = N = dim.
 
     dim:    N. The paper's best is 16 of {8, 16, 32}.
@@ -39,6 +40,7 @@ class RotationSpace(nn.Module):
     """
 
     buildable: ClassVar[str] = "model"
+    gauged = True
 
     def __init__(
         self,
@@ -63,8 +65,12 @@ class RotationSpace(nn.Module):
         self.onto = onto
         self.softvq = softvq
 
-    def terms(self) -> tuple[str, ...]:
-        return () if self.softvq is None else ("kl",)
+    def default_weights(self) -> dict[str, float]:
+        """Of RotVLA's recipe; the paper states none."""
+        return {} if self.softvq is None else {"kl": 0.01}
+
+    def group(self) -> Group:
+        return self
 
     def project(self, raw_BQD: Float[Tensor, "*B N N"]) -> Float[Tensor, "*B N N"]:
         """Onto SO(N) without the codebook: for predicted latents, composed latents, and spaces without a codebook.

@@ -9,10 +9,10 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.latents.space import Bottleneck
+from lara.latents.space import Bottleneck, LatentSpace
 
 
 class SceneMotion(NamedTuple):
@@ -22,7 +22,7 @@ class SceneMotion(NamedTuple):
     motion_BQD: Tensor
 
 
-class SceneMotionSpace(nn.Module):
+class SceneMotionSpace(LatentSpace):
     """R^dim, Q = scene + motion queries, the scene's first. The paper has 64 and 64."""
 
     buildable: ClassVar[str] = "model"
@@ -39,9 +39,6 @@ class SceneMotionSpace(nn.Module):
     def queries(self) -> int:
         """Q, which the LAM's queries must equal."""
         return self.scene + self.motion
-
-    def terms(self) -> tuple[str, ...]:
-        return ()
 
     def project(self, raw_BQD: Float[Tensor, "*B Q D"]) -> Float[Tensor, "*B Q D"]:
         """All of R^D is allowed. Raises ConfigError when Q is not scene + motion."""
@@ -62,6 +59,10 @@ class SceneMotionSpace(nn.Module):
         """Views of the two parts; what probes and alignments that only want motion read."""
         self._check(z_BQD)
         return SceneMotion(z_BQD[..., : self.scene, :], z_BQD[..., self.scene :, :])
+
+    def named_parts(self, z_BQD: Float[Tensor, "*B Q D"]) -> dict[str, Tensor]:
+        scene, motion = self.split(z_BQD)
+        return {"scene": scene, "motion": motion}
 
     def join(self, parts: SceneMotion) -> Float[Tensor, "*B Q D"]:
         """The inverse of split. One sample's motion may be joined to another's scene."""

@@ -10,46 +10,45 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from vector_quantize_pytorch import SimVQ
-from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses import quantization
 from lara.ops.precision import full_precision
+from lara.ops.quantize import nearest_code, rotate_to, straight_through
 
 
-class SimVQSpace(nn.Module):
+class SimVQSpace(LatentSpace):
     """K codes of D dims. Learned by gradient alone: no moving average, no revival.
 
     rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
-
-    The paper weighs commitment 0.25 against codebook 1.
     """
 
     buildable: ClassVar[str] = "model"
+    fixed_points = True
 
     def __init__(self, *, dim: int = 32, codes: int = 128, rotation_trick: bool = False) -> None:
         super().__init__()
         self.dim = dim
         self.codes = codes
         self.rotation_trick = rotation_trick
-        self.quantizer = SimVQ(dim=dim, codebook_size=codes)
+        self.quantizer = MappedCodebook(dim=dim, codes=codes)
 
-    def terms(self) -> tuple[str, ...]:
-        return ("commitment", "codebook")
+    def default_weights(self) -> dict[str, float]:
+        """The paper's."""
+        return {"commitment": 0.25, "codebook": 1.0}
 
-    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
-        """Nearest code of each query. The losses are not the library's, because those know no mask."""
+        """Nearest code of each query, and the two VQ-VAE losses; the codebook's reaches the map alone."""
         with full_precision(z_BQD):
             z = torch.where(mask_B[:, None, None], z_BQD.float(), 0.0)
             codebook_KD = self.codebook
-            indices_BQ = _nearest(z, codebook_KD)
+            indices_BQ = nearest_code(z, codebook_KD)
             code = codebook_KD[indices_BQ]
-            out = rotate_to(z, code.detach()) if self.rotation_trick else z + (code - z).detach()
+            out = rotate_to(z, code.detach()) if self.rotation_trick else straight_through(z, code)
             terms = {
                 "commitment": quantization.commitment(z, code, mask_B),
                 "codebook": quantization.codebook(z, code, mask_B),
@@ -60,7 +59,7 @@ class SimVQSpace(nn.Module):
     def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
         """Index of the nearest code of each query."""
         with full_precision(z_BQD):
-            return _nearest(z_BQD.float(), self.codebook)
+            return nearest_code(z_BQD.float(), self.codebook)
 
     def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         return self.codebook[indices_BQ]
@@ -70,6 +69,18 @@ class SimVQSpace(nn.Module):
         return self.quantizer.codebook
 
 
-@torch.no_grad()
-def _nearest(z_BQD: Tensor, codebook_KD: Tensor) -> Tensor:
-    return torch.cdist(z_BQD, codebook_KD).argmin(dim=-1)
+class MappedCodebook(nn.Module):
+    """codebook = code_transform(frozen_codebook): K x D from a normal distribution, scaled to length about 1, and a
+    learned linear map without bias (Zhu et al. 2024, section 4)."""
+
+    frozen_codebook: Tensor
+
+    def __init__(self, *, dim: int, codes: int) -> None:
+        super().__init__()
+        frozen = torch.randn(codes, dim) * dim**-0.5
+        self.code_transform = nn.Linear(dim, dim, bias=False)
+        self.register_buffer("frozen_codebook", frozen)
+
+    @property
+    def codebook(self) -> Float[Tensor, "K D"]:
+        return self.code_transform(self.frozen_codebook)

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-from vector_quantize_pytorch import VectorQuantize
+from torch import Tensor
 
-from lara.latents.space import Bottleneck
+from lara.latents.codes import CodeSpace
+from lara.latents.space import Bottleneck, LatentSpace
 from lara.losses.quantization import code_usage, codebook, commitment
+from lara.nn.vector_quantize import VectorQuantizer
 from lara.ops.precision import full_precision
+from lara.ops.quantize import nearest_code
 
 DEAD_BELOW = 1e-2  # moving average of samples per batch below which nothing has used a code for long
 
 
-class VQSpace(nn.Module):
+class VQSpace(LatentSpace):
     """K codes of D dims.
 
     decay:         of the moving average that moves the codes.
@@ -31,6 +32,7 @@ class VQSpace(nn.Module):
     """
 
     buildable: ClassVar[str] = "model"
+    fixed_points = True
 
     def __init__(
         self,
@@ -46,24 +48,21 @@ class VQSpace(nn.Module):
         self.dim = dim
         self.codes = codes
         self.gradient = gradient
-        self.quantizer = VectorQuantize(
+        self.quantizer = VectorQuantizer(
             dim=dim,
-            codebook_size=codes,
+            codes=codes,
             decay=decay,
-            threshold_ema_dead_code=revive_below,
-            learnable_codebook=gradient,
-            ema_update=not gradient,
+            revive_below=revive_below,
+            gradient=gradient,
             rotation_trick=rotation_trick,
-            # the losses are ours, because each needs its own mask and a mean that survives an all-False mask
-            commitment_weight=0.0,
         )
 
-    def terms(self) -> tuple[str, ...]:
-        return ("commitment", "codebook") if self.gradient else ("commitment",)
+    def default_weights(self) -> dict[str, float]:
+        """Of LARA's recipe (003, Eq. 3, with VQ-VAE's beta): the codebook term, where there is one, weighs 1."""
+        return {"commitment": 0.25} | ({"codebook": 1.0} if self.gradient else {})
 
-    def project(self, raw_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q D"]:
-        """All of R^D is allowed."""
-        return raw_BQD
+    def coder(self) -> CodeSpace:
+        return self
 
     def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
         """Nearest code of each query (straight-through gradient), VQ-VAE losses, and the codebook's health.
@@ -72,29 +71,21 @@ class VQSpace(nn.Module):
         codebook   = mean |sg(z) - code|^2 (second term; gradient codebooks only)
         """
         mask_BQ = mask_B[:, None].expand(z_BQD.shape[:2])
-        # quantised in float32: nearest-code search in bf16 picks wrong codes
+        quantised, index_BQ = self.quantizer(z_BQD, mask_BQ)
         with full_precision(z_BQD):
             z = z_BQD.float()
-            quantised, indices_BQ = self._quantise(z, mask_BQ)
-            code = self.lookup(indices_BQ.clamp(min=0))
+            code = self.lookup(index_BQ)
             terms = {"commitment": commitment(z, code, mask_B)}
             if self.gradient:
                 terms["codebook"] = codebook(z, code, mask_B)
-            usage = code_usage(indices_BQ.clamp(min=0), mask_B, self.codes)
-            dead = (self.quantizer._codebook.cluster_size[0] < DEAD_BELOW).sum().float()
+            usage = code_usage(index_BQ, mask_B, self.codes)
+            dead = (self.quantizer.usage < DEAD_BELOW).sum().float()
             return Bottleneck(quantised.to(z_BQD.dtype), terms, {**usage, "dead_codes": dead})
-
-    def _quantise(self, z_BQD: Tensor, mask_BQ: Tensor) -> tuple[Tensor, Tensor]:
-        if z_BQD.device.type == "meta":
-            # shapes only (lara show): the library's bookkeeping reads values, which are not there
-            indices_BQ = self.encode(z_BQD)
-            return z_BQD + (self.lookup(indices_BQ) - z_BQD).detach(), indices_BQ
-        quantised, indices_BQ, _ = self.quantizer(z_BQD, mask=mask_BQ)
-        return quantised, indices_BQ
 
     def encode(self, z_BQD: Float[Tensor, "B Q D"]) -> Int[Tensor, "B Q"]:
         """Index of the nearest code of each query."""
-        return torch.cdist(z_BQD.float(), self.codebook).argmin(dim=-1)
+        with full_precision(z_BQD):
+            return nearest_code(z_BQD.float(), self.codebook)
 
     def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         return self.codebook[indices_BQ]

@@ -9,6 +9,10 @@ ops.similarity for the figures that show it). The others take that exit away:
 
 B samples, D = Q * D_query dims. Every function takes the (B,) mask of samples whose frames and actions are real.
 Objectives are made with `dim` = D, which only those with statistics use.
+
+Where gradients are taken, the batch is that of all ranks: negatives, means and deviations are gathered, so that every
+rank computes the loss of one process with the whole batch. Without gradients (validation, which gives every rank the
+same batches) each rank judges its own.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lara.ops.masks import masked_mean
+from lara.ops.ranks import gather_rows
 from lara.ops.similarity import cosine
 
 
@@ -35,6 +40,7 @@ class RawCosine(nn.Module):
     def forward(
         self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"]
     ) -> Float[Tensor, ""]:
+        z_BD, p_BD, mask_B = _of_all_ranks(z_BD, p_BD, mask_B)
         return masked_mean(1.0 - cosine(z_BD, p_BD), mask_B)
 
 
@@ -57,6 +63,7 @@ class CentredCosine(nn.Module):
     def forward(
         self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"]
     ) -> Float[Tensor, ""]:
+        z_BD, p_BD, mask_B = _of_all_ranks(z_BD, p_BD, mask_B)
         if self.training:
             self._follow(z_BD.detach(), p_BD.detach(), mask_B)
         # bias correction, as in Adam: early on the running mean is mostly its zero start
@@ -86,6 +93,7 @@ class InfoNCE(nn.Module):
     def forward(
         self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"]
     ) -> Float[Tensor, ""]:
+        z_BD, p_BD, mask_B = _of_all_ranks(z_BD, p_BD, mask_B)
         scores = F.normalize(p_BD.float(), dim=-1) @ F.normalize(z_BD.float(), dim=-1).T / self.temperature
         blocked = ~mask_B[None, :] & ~torch.eye(len(mask_B), dtype=torch.bool, device=mask_B.device)
         own = torch.arange(len(mask_B), device=mask_B.device)
@@ -96,8 +104,13 @@ class InfoNCE(nn.Module):
 
 def variance_floor(z_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"], *, floor: float) -> Float[Tensor, ""]:
     """mean over dims of max(0, floor - std of that dim over the batch): 0 once every dim varies enough."""
+    z_BD, mask_B = _of_all_ranks(z_BD, mask_B)
     z = z_BD.float() * mask_B[:, None]
     n = mask_B.sum().clamp(min=2)
     mean = z.sum(0) / n
     variance = ((z - mean).square() * mask_B[:, None]).sum(0) / (n - 1)
     return F.relu(floor - torch.sqrt(variance + 1e-4)).mean()
+
+
+def _of_all_ranks(*rows: Tensor) -> tuple[Tensor, ...]:
+    return tuple(gather_rows(x) for x in rows) if torch.is_grad_enabled() else rows

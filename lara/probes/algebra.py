@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lara.errors import ConfigError
+from lara.latents.space import LatentSpace
 from lara.probes.baselines import others, small
 from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
@@ -58,17 +59,17 @@ class Additive:
 def group_of(lam: Lam, clips: Clips) -> tuple[Any, str]:
     """The operation under which the latents should add up, and its name.
 
-    A space that knows gauges (RotationSpace) is asked in the gauge of its own standing still, measured on pairs of
-    identical frames; a space without compose and identity gets +.
+    A gauged space (RotationSpace) is asked in the gauge of its own standing still, measured on pairs of identical
+    frames; a space that is no group gets +.
     """
-    space: Any = lam.space
-    name = type(space).__name__
-    if callable(getattr(space, "gauge", None)):
-        (still,) = latents(lam, clips.frames_NFCHW, [(0, 0)], clips.instruction)
-        return space.gauge(still, torch.ones(len(still), dtype=torch.bool)), f"{name}, unit from identical frames"
-    if all(callable(getattr(space, method, None)) for method in ("compose", "inverse", "identity")):
-        return space, name
-    return Additive(), f"+ ({name} is no group)"
+    space: LatentSpace = lam.space
+    name, group = type(space).__name__, space.group()
+    if group is None:
+        return Additive(), f"+ ({name} is no group)"
+    if not space.gauged:
+        return group, name
+    (still,) = latents(lam, clips.frames_NFCHW, [(0, 0)], clips.instruction)
+    return space.gauge(still, torch.ones(len(still), dtype=torch.bool)), f"{name}, unit from identical frames"
 
 
 def algebra(lam: Lam, clips: Clips) -> Algebra:

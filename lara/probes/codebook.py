@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from lara.errors import ConfigError
+from lara.latents.codes import CodeSpace
 from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
 
@@ -39,16 +39,14 @@ class Codebook(Result):
 
 def codebook(lam: Lam, clips: Clips) -> Codebook:
     """clips: frames at 0, h. Raises ConfigError when the latent space has no codes."""
-    # a space may carry its codebook itself, or hand z to a quantiser (AdditiveSpace)
-    space: Any = lam.space if hasattr(lam.space, "encode") else getattr(lam.space, "quantizer", None)
-    codes = getattr(space, "codes", None)
-    if codes is None or not callable(getattr(space, "encode", None)):
+    coder: CodeSpace | None = lam.space.coder()
+    if coder is None:
         raise ConfigError(f"{type(lam.space).__name__} has no codes; leave the codebook probe out")
     (z,) = latents(lam, clips.frames_NFCHW, [(0, len(clips.offsets) - 1)], clips.instruction)
-    indices = space.encode(z)
+    indices = coder.encode(z)
     generator = torch.Generator().manual_seed(0)
-    uniform = torch.randint(0, int(codes), indices.shape, generator=generator)
-    return Codebook(rows={"model": usage(indices, int(codes)), "uniform_codes": usage(uniform, int(codes))})
+    uniform = torch.randint(0, coder.codes, indices.shape, generator=generator)
+    return Codebook(rows={"model": usage(indices, coder.codes), "uniform_codes": usage(uniform, coder.codes)})
 
 
 def usage(indices_NQ: Int[Tensor, "N Q"], codes: int) -> Usage:

@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lara.errors import DataError
-from lara.latents.scene_motion import SceneMotionSpace
 from lara.probes.baselines import others, pixel_difference, small
 from lara.probes.clips import Clips, Lam, latents
 from lara.probes.result import Result
@@ -55,10 +54,10 @@ def features(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N K"]]:
         through = lam.space.bottleneck(z, torch.ones(len(z), dtype=torch.bool)).z
     now, future = clips.frames_NFCHW[:, 0], clips.frames_NFCHW[:, last]
     # of a latent in two parts, each by itself: the motion should tell the action, the scene need not
-    parts = lam.space.split(z)._asdict() if isinstance(lam.space, SceneMotionSpace) else {}
+    parts = lam.space.named_parts(z)
     return {
         "model": z.flatten(1).float(),
-        **{f"{name.removesuffix('_BQD')}_tokens": part.flatten(1).float() for name, part in parts.items()},
+        **{f"{name}_tokens": part.flatten(1).float() for name, part in parts.items()},
         "after_bottleneck": through.flatten(1).float(),
         "pixel_difference": pixel_difference(now, future),
         "current_frame": small(now),

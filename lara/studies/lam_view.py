@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lara.errors import ConfigError
 from lara.launch import build_data
 from lara.ops.images import psnr
 from lara.probes.baselines import others
@@ -54,6 +55,9 @@ def look(run: Path, *, examples: int = 6) -> LamView:
     system, saved = load_system(run, sides=("lam",))
     lam: Any = system.lam
     config = saved.config
+    coder = lam.space.coder()
+    if coder is None:
+        raise ConfigError(f"this view counts codes, and {type(lam.space).__name__} has none; train with latent=vq")
     data = build_data({**config, "inherit": None, "data": {**config["data"], "cameras": []}})
     data.prepare()
     ours, copies, swapped, codes, rows = [], [], [], [], []
@@ -66,10 +70,10 @@ def look(run: Path, *, examples: int = 6) -> LamView:
         ours.append(psnr(predicted, target))
         copies.append(psnr(now, target))
         swapped.append(psnr(other, target))
-        codes.append(lam.space.encode(latent.z_BQD))
+        codes.append(coder.encode(latent.z_BQD))
         moved = (target - now).abs().flatten(1).mean(dim=1)
         rows += list(zip(moved.tolist(), now, target, predicted.clamp(0, 1), strict=True))
-    used = usage(torch.cat(codes), int(lam.space.codes))
+    used = usage(torch.cat(codes), coder.codes)
     # the pairs that move most, one of every few, so that the sheet shows motion and not one episode
     rows.sort(key=lambda row: -row[0])
     return LamView(

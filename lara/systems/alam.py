@@ -4,7 +4,7 @@
 
 The four pairs ab, bc, ac, ba are encoded independently and all of them are quantised (a bottleneck of training only,
 Eq. 5); the three that run forward are decoded (Eqs. 6 and 8), and the two laws act on the continuous latents before the
-quantiser. The laws ask nothing of R^D in particular: any `GroupSpace` will do. The transfer to a policy is
+quantiser. The laws ask nothing of R^D in particular: any space that is a group will do. The transfer to a policy is
 systems.alam_policy; beside a policy in training, they are LARA's `objective`.
 """
 
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
-from lara.latents.groups import GroupSpace
 from lara.losses.group import composition, relative, reversal
 from lara.systems.triplet import Triplet, TripletObjective, TripletSystem
 from lara.types import Losses
@@ -27,7 +26,7 @@ LAWS = ("lam.composition", "lam.reversal", "lam.composition_relative", "lam.reve
 
 
 class AdditiveLaws(TripletObjective):
-    """For a LAM over a `GroupSpace`.
+    """For a LAM over a space that is a group.
 
     Terms: lam.reconstruction and, if the LAM has LPIPS, lam.lpips, over the forward pairs; those of its space, over all
     four; and the two laws, each in the paper's form (lam.composition, lam.reversal) and divided by the mean square of z
@@ -38,7 +37,7 @@ class AdditiveLaws(TripletObjective):
     buildable: ClassVar[str] = "model"
 
     def check(self, lam: LatentActionModel) -> None:
-        if not isinstance(lam.space, GroupSpace):
+        if lam.space.group() is None:
             raise ConfigError(
                 f"the laws need a space with compose, inverse and identity; {type(lam.space).__name__} has none"
             )
