@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from lara.build import build
 from lara.data.card import DataCard
 from lara.errors import ConfigError
 from lara.store.checkpoint import read_checkpoint
+from lara.store.files import remove_leftovers
+from lara.store.lock import only_one
 from lara.train.loop import TrainResult, train
 from lara.train.needs import require_actions
 
@@ -16,9 +20,18 @@ from lara.train.needs import require_actions
 def launch(config: dict[str, Any]) -> TrainResult:
     """Trains what a resolved conf/train.yaml describes (see lara.config.compose and resolved).
 
-    The data is read, verified and cached before the system is built: what is wrong on disk is said before the first
+    One training at a time per output folder: two would prune each other's checkpoints and interleave their logs. The
+    data is read, verified and cached before the system is built: what is wrong on disk is said before the first
     step. Weights depend on `seed` alone.
     """
+    with contextlib.ExitStack() as alone:
+        if os.environ.get("RANK", "0") == "0":  # of several processes of one training, the one that writes
+            alone.enter_context(only_one(Path(config["output"]), "training"))
+            remove_leftovers(Path(config["output"]) / "checkpoints", locked=True)
+        return _launch(config)
+
+
+def _launch(config: dict[str, Any]) -> TrainResult:
     import torch
 
     config = with_embodiment(config)
