@@ -18,10 +18,6 @@ class DataError(LaraError):
     """A dataset on disk is not what its metadata promises. Names the file, episode and frame where known."""
 
 
-class StoreError(LaraError):
-    """The file system refused to read or write: no space, no permission, a dead mount, a lock that another holds."""
-
-
 class CheckpointError(LaraError):
     """A checkpoint is damaged, incomplete, or does not fit the system it is loaded into."""
 
@@ -36,6 +32,10 @@ class MissingExtraError(LaraError, ImportError):
 
 class MachineError(LaraError):
     """The operating system refused something: disk, memory, rights, processes. The message says the remedy."""
+
+
+class StoreError(MachineError):
+    """The file system refused to read or write a path: no space, no permission, a dead mount, something in the way."""
 
 
 class NonFiniteError(LaraError):

@@ -15,28 +15,13 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
 from lara.errors import LaraError, MachineError
+from lara.store import files
 
 # errno -> what to do; the operating system's own words and the path stand before it
 REMEDIES = {
-    errno.ENOSPC: "free some space or give an output on another disk; the same command then goes on",
-    errno.EDQUOT: "your quota is used up: remove something or give an output elsewhere; the same command then goes on",
-    errno.EFBIG: "a file outgrew the limit of this shell or file system (ulimit -f); raise it or write elsewhere",
-    errno.EROFS: "this file system is mounted read-only; give an output that can be written",
-    errno.EACCES: "you may not use this path; change its rights, or give one that you own",
-    errno.EPERM: "you may not do this to this path; change its rights, or give one that you own",
-    errno.ENOENT: "there is nothing at this path; check its spelling, or make the folder first",
-    errno.EISDIR: "a file is needed here and this is a folder; give another path, or move the folder away",
-    errno.ENOTDIR: "a part of this path is a file where a folder is needed; give another path, or move the file away",
-    errno.EEXIST: "something stands at this path already; give another one, or move it away",
-    errno.ENAMETOOLONG: "a name on this path is longer than the file system allows; give a shorter one",
-    errno.ESTALE: "the network file system lost this file (it was replaced or its server restarted); run again, and if "
-    "that does not help mount the file system anew",
-    errno.EIO: "the disk or network file system failed to read or write; look at its health (dmesg), then run again",
-    errno.EMFILE: "too many files are open in this process; raise the limit (ulimit -n 4096) or use fewer workers",
-    errno.ENFILE: "too many files are open on this machine; close other programs or raise fs.file-max",
+    **files.REMEDIES,
     errno.ENOMEM: "the machine has no memory left; use a smaller batch, fewer workers or a larger machine",
     errno.EAGAIN: "no further process or thread may be started (ulimit -u); use fewer workers or processes",
-    errno.ETXTBSY: "another program is using this file; wait for it or give another path",
     errno.ECONNREFUSED: "nobody answers at this address; start the server, or give the right address",
 }
 

@@ -67,7 +67,7 @@ def evaluate(
             protocol = decide_tasks(protocol, pool.facts, card)
             protocol = _checked(protocol, pool.facts, card)
             spoken = spoken_instructions(protocol, pool.facts["instructions"])
-            alone.enter_context(only_one(output, "evaluation"))
+            alone.enter_context(only_one(output, "evaluating"))
             log = _open_run(output, protocol, card)
             _measure(pool, protocol, log, spoken)
             mismatches = _film(pool, protocol, log, spoken, output / "videos") if videos else None

@@ -31,9 +31,12 @@ from lara.data.video_write import ImageStorage, VideoStorage
 from lara.errors import ConfigError, DataError, nearest
 from lara.faults import ctrl_c_held
 from lara.specs import ActionSpec, ObservationSpec
+from lara.store.files import remove_leftovers, retire_folder
+from lara.store.lock import only_one
 from lara.store.records import read_json, write_json
 from lara.trust import adopt, trusted
 
+_REPORT = "collection.json"
 Storage = VideoStorage | ImageStorage
 
 
@@ -91,12 +94,32 @@ def collect(
     }
     fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
     wanted = {"fingerprint": fingerprint, "tasks": list(tasks), "episodes": episodes}
-    finished = _finished(output, wanted)
-    if finished is not None:
-        return finished
     staging = output.with_name(output.name + ".staging")
-    _claim(staging, request)
-    job = {"demonstrator": dict(demonstrator), "seed": seed, "fps": fps, "storage": storage, "keep": keep_failures}
+    report = _finished(output, wanted)
+    if report is None:
+        with only_one(staging, "collecting"):
+            # asked again, because the process that held the lock may have published meanwhile
+            report = _finished(output, wanted)
+            if report is None:
+                _claim(staging, request)
+                job = {"demonstrator": dict(demonstrator), "seed": seed, "fps": fps, "storage": storage}
+                job |= {"keep": keep_failures}
+                books, made, robot = _gather(job, tasks, staging, episodes=episodes, processes=processes)
+                report = {**wanted, **request, **_report(books, made, time.perf_counter() - started, processes)}
+                staged = [folder for book in books for folder in book.kept()]
+                # dataset and record appear in one rename: killed at any instant, there are both or neither
+                assemble(staged, output, robot=robot, fps=fps, storage=storage, records={_REPORT: report})
+    if staging.exists():
+        retire_folder(staging)
+    remove_leftovers(output.parent)  # of a run that was killed while it did this
+    return report
+
+
+def _gather(
+    job: dict[str, Any], tasks: Sequence[str], staging: Path, *, episodes: int, processes: int
+) -> tuple[list[_Book], dict[str, int], RobotCard]:
+    """Makes the attempts that are missing. Returns the books, what was made now, and the robot."""
+    fps = job["fps"]
     with _processes(processes) as pool:
         robot, known = pool.submit(_describe, job).result()
         for task in tasks:
@@ -107,23 +130,18 @@ def collect(
                 f"fps={fps}, but {robot.name} is controlled at {robot.action.rate_hz:g} Hz and records every step; "
                 f"give fps={round(robot.action.rate_hz)}"
             )
-        books = [_Book(task, staging, episodes, keep_failures) for task in tasks]
-        made = _run(pool, books, job, 2 * processes)
-    seconds = time.perf_counter() - started
-    staged = [folder for book in books for folder in book.kept()]
-    assemble(staged, output, robot=robot, fps=fps, storage=storage)
-    report = {
-        **wanted,
-        **request,
+        books = [_Book(task, staging, episodes, job["keep"]) for task in tasks]
+        return books, _run(pool, books, job, 2 * processes), robot
+
+
+def _report(books: Sequence[_Book], made: Mapping[str, int], seconds: float, processes: int) -> dict[str, Any]:
+    return {
         "task_reports": {book.task: book.report() for book in books},
         "frames": sum(book.report()["frames"] for book in books),
         "made_now": {"attempts": made["attempts"], "frames": made["frames"], "processes": processes},
         "seconds": seconds,
         "frames_per_second": made["frames"] / seconds,
     }
-    write_json(output / "collection.json", report)
-    shutil.rmtree(staging)
-    return report
 
 
 class _Book:
@@ -267,7 +285,7 @@ def _finished(output: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """The report of an earlier run that already did all this."""
     if not output.exists():
         return None
-    report = output / "collection.json"
+    report = output / _REPORT
     if report.exists() and all(read_json(report, DataError).get(key) == value for key, value in wanted.items()):
         return read_json(report, DataError)
     raise DataError(

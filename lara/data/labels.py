@@ -5,18 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from lara.data.label_columns import about_path, column, from_arrow
+from lara.data.label_columns import column, from_arrow, read_about, require_unchanged, require_whole_sidecar
 from lara.data.lerobot.read import open_dataset
 from lara.data.lerobot.source import LeRobotSource, read_parquet
 from lara.data.robot import RobotCard
 from lara.errors import ConfigError, DataError
 from lara.specs import ActionSpec, ObservationSpec
-from lara.store.plain import decoding
-from lara.store.records import read_json
 
 LATENT_COLUMNS = ("z", "code", "index")
 
@@ -97,7 +95,7 @@ class LatentCodes:
             raise ConfigError(f"{self.root}: labels have {found} codes per frame; set data.codes.queries={found}")
         (index,) = _read(Path(self.root), self.prefix, source, ("index",))
         index = index.reshape(len(index), -1)
-        gap = int(_about(Path(self.root), self.prefix)["settings"]["gap"])
+        gap = int(read_about(Path(self.root), self.prefix)["settings"]["gap"])
         ends = np.repeat([r.start + r.length for r in source.episodes], [r.length for r in source.episodes])
         out = np.full((len(index), self.steps, self.queries), -1, np.int64)
         for k in range(self.steps):
@@ -142,7 +140,7 @@ class LatentSteps:
         another dataset, ConfigError for labels of another gap or width."""
         found = []
         for root in map(Path, self.roots):
-            about = _about(root, self.prefix)
+            about = read_about(root, self.prefix)
             gap, dim = int(about["settings"]["gap"]), _width(root, self.prefix, "z")
             if (gap, dim) != (self.gap, self.dim):
                 raise ConfigError(
@@ -154,18 +152,8 @@ class LatentSteps:
         return z.astype(np.float32), np.logical_and.reduce([mask for _, mask in found])
 
 
-def _about(root: Path, prefix: str) -> dict[str, Any]:
-    path = root / about_path(prefix)
-    if not path.exists():
-        raise DataError(f"{root}: no labels '{prefix}' here (no {about_path(prefix)}); make them with lara label")
-    about = read_json(path, DataError)
-    with decoding(path, DataError):
-        _ = int(about["settings"]["gap"]), int(about["lam"]["queries"]), int(about["lam"]["dim"]), about["lam"]["codes"]
-    return about
-
-
 def _width(root: Path, prefix: str, kind: str) -> int:
-    about = _about(root, prefix)
+    about = read_about(root, prefix)
     latent = about["lam"]
     if kind != "z" and latent["codes"] is None:
         raise DataError(f"{root}: {latent['space']} has no codes, so there is no column '{column(prefix, kind)}'")
@@ -173,6 +161,8 @@ def _width(root: Path, prefix: str, kind: str) -> int:
 
 
 def _read(root: Path, prefix: str, source: LeRobotSource, kinds: tuple[str, ...]) -> list[np.ndarray]:
+    about = read_about(root, prefix)
+    require_whole_sidecar(root, about)
     labels = open_dataset(root)
     ours, theirs = ([row.length for row in s.episodes] for s in (source, labels))
     if ours != theirs:
@@ -184,5 +174,6 @@ def _read(root: Path, prefix: str, source: LeRobotSource, kinds: tuple[str, ...]
     parts: list[list[np.ndarray]] = []
     for path in dict.fromkeys(row.data for row in labels.episodes):
         table = read_parquet(path, names)
+        require_unchanged(root, about, path, {name: table[name] for name in names})
         parts.append([from_arrow(table[name]) for name in names])
     return [np.concatenate(column_parts) for column_parts in zip(*parts, strict=True)]

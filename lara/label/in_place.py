@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lara.data.label_columns import about_path, label_schema
+from lara.data.label_columns import about_path, column_digest, label_schema, signed
 from lara.data.lerobot import layout
 from lara.data.lerobot.source import LeRobotSource
 from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
 from lara.store.files import whole_file
+from lara.store.lock import locked
 from lara.store.records import read_json, write_json
 
 _PLAN = b"lara_label_plan"
@@ -32,23 +33,31 @@ def write_in_place(
 ) -> None:
     """Appends the label columns to every data file, then to info.json and stats.json, then writes the record.
 
-    Raises DataError when a file has columns of these names that are not of this plan.
+    Two labellings of one dataset write one after the other: each reads a file, adds its columns and replaces it. Raises
+    DataError when a file has columns of these names that are not of this plan.
     """
+    with locked(source.root / ".lock-labels", wait=True, doing="adding label columns"):
+        _write(job, source, features, about)
+
+
+def _write(job: Job, source: LeRobotSource, features: Mapping[str, dict[str, Any]], about: Mapping[str, Any]) -> None:
     episodes: dict[Path, list[int]] = defaultdict(list)
     for row in source.episodes:
         episodes[row.data].append(row.index)
     tables = episode_tables(job, source)
+    digests: dict[str, dict[str, str]] = {}
     for path, inside in tqdm(episodes.items(), desc="write", unit="file", disable=None):
         numbers, parts = zip(*[next(tables) for _ in inside], strict=True)
         if list(numbers) != inside:
             raise DataError(f"{path}: its episodes {inside} do not follow one another; nothing was written to it")
         labels = pa.concat_tables(parts)
+        digests[path.relative_to(source.root).as_posix()] = {name: column_digest(labels[name]) for name in features}
         if not _is_done(path, features, job.plan):
             _append(path, labels, label_schema(dict(features)), job.plan)
     root = source.root
     stats = read_json(root / layout.STATS, DataError) if (root / layout.STATS).exists() else {}
     write_json(root / layout.STATS, {**stats, **z_stats(job, source, Path(job.folder).parent)})
-    write_json(root / about_path(job.prefix), dict(about))
+    write_json(root / about_path(job.prefix), signed({**about, "columns": digests}))
     info = read_json(root / layout.INFO, DataError)
     write_json(root / layout.INFO, {**info, "features": {**info["features"], **features}})
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from lara.data.cache import cache_key
-from lara.data.label_columns import about_path, column, label_features
+from lara.data.label_columns import about_path, column, label_features, read_about
 from lara.data.lerobot.source import LeRobotSource
 from lara.data.videos import is_lerobot, open_source
 from lara.errors import ConfigError, DataError
@@ -231,8 +231,7 @@ def _labels_there(place: Path, prefix: str, source: LeRobotSource, *, in_place: 
     """The record of finished labels at their place, {} for something else that stands there, None for nothing."""
     if not (column(prefix, "z") in source.info["features"] if in_place else place.exists()):
         return None
-    path = place / about_path(prefix)
-    return read_json(path, DataError) if path.exists() else {}
+    return read_about(place, prefix) if (place / about_path(prefix)).exists() else {}
 
 
 def _beside(output: Path) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lara.data.label_columns import about_path, label_schema
+from lara.data.label_columns import LABELS, about_path, label_schema
 from lara.data.lerobot import layout
 from lara.data.lerobot.meta import write_episodes, write_tasks
 from lara.data.lerobot.source import LeRobotSource
@@ -22,6 +22,7 @@ from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
 from lara.store.files import whole_folder
+from lara.store.manifest import write_manifest
 from lara.store.records import write_json
 
 _FILE_BYTES = 100 * 1024 * 1024
@@ -72,6 +73,7 @@ def _fill(
     }
     write_json(building / layout.INFO, info)
     write_json(building / about_path(job.prefix), {**about, "data_files": len(files)})
+    write_manifest(building, LABELS)
 
 
 def _write_data(

@@ -30,25 +30,28 @@ _LONGEST = 120  # characters of the target's name that its temporary repeats; fi
 _FORGOTTEN = 7 * 24 * 3600.0  # seconds after which the temporary of an unreachable machine counts as left behind
 _log = logging.getLogger("lara.store")
 
-_REMEDIES = {
-    errno.ENOSPC: "no space is left on the device; free some, or choose an output on another disk",
-    errno.EDQUOT: "the disk quota is used up; free some space, or choose an output on another disk",
-    errno.EFBIG: "the file would exceed the largest allowed size; raise the limit (ulimit -f), or use another disk",
-    errno.EROFS: "the file system is mounted read-only; remount it, or choose an output elsewhere",
-    errno.EACCES: "permission denied; look at the owner and mode of the path and of the folders above it",
-    errno.EPERM: "the operation is not permitted; look at the owner, mode and attributes of the path",
-    errno.ESTALE: "the network file system lost track of it (stale handle); mount it anew and run the command again",
-    errno.EIO: "the device reported an input/output error; copy what matters to another disk, and look at dmesg",
-    errno.EISDIR: "a folder stands where a file is expected; move it away, or give another path",
-    errno.ENOTDIR: "a file stands where a folder is expected; move it away, or give another path",
-    errno.ENOTEMPTY: "a folder with content appeared there meanwhile; does another process write to it?",
-    errno.EEXIST: "it appeared there meanwhile; does another process write to it?",
-    errno.ENOENT: "it does not exist; was it removed meanwhile, or is the path misspelt?",
-    errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter one",
-    errno.EMFILE: "this process has too many open files; raise the limit (ulimit -n)",
-    errno.ENFILE: "the machine has too many open files; close some programs",
-    errno.ENOLCK: "this file system grants no locks; choose an output on one that does (a local disk)",
-    errno.ENOTSUP: "this file system cannot do that; choose an output on another one (a local disk)",
+# errno -> what to do
+REMEDIES = {
+    errno.ENOSPC: "free some space or give an output on another disk; the same command then goes on",
+    errno.EDQUOT: "your quota is used up: remove something or give an output elsewhere; the same command then goes on",
+    errno.EFBIG: "a file outgrew the limit of this shell or file system (ulimit -f); raise it or write elsewhere",
+    errno.EROFS: "this file system is mounted read-only; give an output that can be written",
+    errno.EACCES: "you may not use this path; change its rights, or give one that you own",
+    errno.EPERM: "you may not do this to this path; change its rights, or give one that you own",
+    errno.ENOENT: "there is nothing at this path; check its spelling, or make the folder first",
+    errno.EISDIR: "a file is needed here and this is a folder; give another path, or move the folder away",
+    errno.ENOTDIR: "a part of this path is a file where a folder is needed; give another path, or move the file away",
+    errno.EEXIST: "something stands at this path already; give another one, or move it away",
+    errno.ENOTEMPTY: "another process put something there meanwhile; give each an output of its own",
+    errno.ENAMETOOLONG: "a name on this path is longer than the file system allows; give a shorter one",
+    errno.ESTALE: "the network file system lost this file (it was replaced or its server restarted); run again, and if "
+    "that does not help mount the file system anew",
+    errno.EIO: "the disk or network file system failed to read or write; look at its health (dmesg), then run again",
+    errno.EMFILE: "too many files are open in this process; raise the limit (ulimit -n 4096) or use fewer workers",
+    errno.ENFILE: "too many files are open on this machine; close other programs or raise fs.file-max",
+    errno.ENOLCK: "this file system grants no locks; give an output on one that does, such as a local disk",
+    errno.ENOTSUP: "this file system cannot do that; give an output on another one, such as a local disk",
+    errno.ETXTBSY: "another program is using this file; wait for it or give another path",
 }
 
 
@@ -61,10 +64,11 @@ def explained(error: OSError, path: Path, doing: str) -> StoreError:
         doing: a verb, such as "write" or "read".
     """
     code = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    reason = _REMEDIES.get(error.errno or 0, error.strerror or str(error))
+    reason = REMEDIES.get(error.errno or 0, "see what the operating system says")
     where = error.filename if isinstance(error.filename, str | os.PathLike) else path
     beside = "" if str(where) == str(path) else f" (for {path})"
-    return StoreError(f"could not {doing} {os.fspath(where)}{beside}: {reason} [{code}]")
+    said = os.strerror(error.errno) if error.errno else str(error)
+    return StoreError(f"could not {doing} {os.fspath(where)}{beside}: {said} [{code}]; {reason}")
 
 
 @contextmanager

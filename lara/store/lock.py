@@ -91,8 +91,8 @@ def _acquire(descriptor: int, path: Path, wait: bool, doing: str) -> None:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise explained(error, path, "lock") from error
         raise ConfigError(
-            f"{path.parent} is in use: {_said(descriptor)}. Wait for it, stop it, or choose another output for this "
-            f"{doing}; nothing was changed."
+            f"{path.parent} is in use: {_said(descriptor)}. Wait for it, stop it, or choose another "
+            "output; nothing was changed."
         ) from error
 
 

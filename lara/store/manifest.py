@@ -85,6 +85,14 @@ def check_manifest(
         raise error(f"{folder} is damaged: " + "; ".join(problems) + ". Use a copy of it, or make it again.")
 
 
+def check_file(folder: Path, name: str, error: type[LaraError]) -> None:
+    """Compares one file with its entry in the manifest. Raises as `check_manifest`."""
+    entry = _manifest(folder, error)["files"].get(name)
+    problem = f"{name} is not listed in the manifest" if entry is None else _damage(folder, name, entry, verify=True)
+    if problem:
+        raise error(f"{folder} is damaged: {problem}. Use a copy of it, or make it again.")
+
+
 def _manifest(folder: Path, error: type[LaraError]) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST, error)
     known = manifest if isinstance(manifest, dict) else {}

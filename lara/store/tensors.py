@@ -57,5 +57,5 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt") as file:
                 aliases = parse_json((file.metadata() or {}).get(_ALIASES, "{}"), path, CheckpointError)
         return {**tensors, **{name: tensors[source] for name, source in aliases.items()}}
-    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: expected a safetensors file, got {type(error).__name__}: {error}") from error

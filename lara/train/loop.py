@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lara.store.checkpoint import read_checkpoint
+from lara.store.files import remove_leftovers
 from lara.store.lock import only_one
 from lara.systems.system import System
 from lara.train.console import ProgressBar
@@ -78,6 +79,7 @@ def train(
         with main_decides(accelerator, "lock the run's folder"):
             if accelerator.is_main_process:
                 cleanup.enter_context(only_one(output, "training"))
+                remove_leftovers(output / "checkpoints", locked=True)
         cleanup.enter_context(explained(output))
 
         # whatever can fail without data fails here, before any frame is decoded

@@ -201,7 +201,7 @@ def test_a_full_disk_stops_the_run_and_the_old_checkpoint_serves(tmp_path, monke
         real(path, tensors)
 
     monkeypatch.setattr(checkpoint, "save_tensors", full)
-    with pytest.raises(StoreError, match="no space"):
+    with pytest.raises(StoreError, match="No space"):
         run(tmp_path, steps=6)
     monkeypatch.undo()
     assert checkpoint.load_latest(tmp_path).step == 2

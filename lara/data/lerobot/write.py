@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,15 @@ def assemble(
     storage: VideoStorage | ImageStorage,
     data_file_mb: float = 100,
     video_file_mb: float = 200,
+    records: Mapping[str, Any] | None = None,
 ) -> None:
     """Build the dataset `root` from staged episodes, in the order given: whole or absent.
 
     Episode k of the dataset is staged[k]; tasks are numbered by first appearance. A data or video file is closed once
     the next episode would carry it beyond its limit in megabytes (one episode never spans two files). The same
-    staged folders give the same bytes. Raises DataError when episodes differ from each other, from the robot card,
-    from fps or storage, StoreError when `root` exists.
+    staged folders give the same bytes. records: name -> JSON that appears beside the dataset's own files. Raises
+    DataError when episodes differ from each other, from the robot card, from fps or storage, StoreError when `root`
+    exists.
     """
     if data_file_mb <= 0 or video_file_mb <= 0:
         raise ConfigError(f"file sizes must be positive, got {data_file_mb=}, {video_file_mb=}")
@@ -77,6 +79,8 @@ def assemble(
         write_json(temporary / layout.INFO, dataset_info(episodes, tasks, features, robot, fps, limits))
         about = {"format": 1, "robot": robot.to_dict(), "episodes": [dict(episode.info) for episode in episodes]}
         write_json(temporary / layout.LARA, about)
+        for name, record in (records or {}).items():
+            write_json(temporary / name, record)
 
 
 def _require_fit(

@@ -129,7 +129,7 @@ def test_staging_is_whole_or_absent(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
-        with pytest.raises(StoreError, match="no space"):
+        with pytest.raises(StoreError, match="No space"):
             stage_episode(folder, episode, fps=10, storage=VideoStorage(codec="h264"))
     assert list((tmp_path / "stage").iterdir()) == []
     stage_episode(folder, episode, fps=10, storage=VideoStorage(codec="h264"))
