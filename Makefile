@@ -8,7 +8,8 @@ export MUJOCO_GL ?= osmesa
 test test-long test-hosts: export OMP_NUM_THREADS ?= 1
 # the vendors' code that native hosts are compared with: lerobot, and openpi's changes to transformers
 HOSTS := .venv-hosts
-HOSTS17_PYTHON ?= 3.12
+OTHER_HOSTS := $(patsubst tests/hosts/requirements%.txt,$(HOSTS)%/.installed,\
+  $(filter-out tests/hosts/requirements.txt,$(wildcard tests/hosts/requirements*.txt)))
 OPENPI ?= https://github.com/Physical-Intelligence/openpi
 OPENPI_COMMIT := 15a9616a00943ada6c20a0f158e3adb39df2ccac
 OPENPI_CHANGES := src/openpi/models_pytorch/transformers_replace
@@ -58,18 +59,17 @@ $(HOSTS)/.installed: tests/hosts/requirements.txt
 	cp -r --remove-destination $(HOSTS)/openpi/$(OPENPI_CHANGES)/. $(HOSTS)/lib/python3.11/site-packages/transformers/
 	@touch $@
 
-$(HOSTS)17/.installed: tests/hosts/requirements17.txt
-$(HOSTS)-qwen/.installed: tests/hosts/requirements-qwen.txt
-# a host whose environment cannot be made (no Python 3.12, say) is left out of the table, and pytest says so
-$(HOSTS)17/.installed $(HOSTS)-qwen/.installed:
+# every other tests/hosts/requirements*.txt is an environment of its own, of Python 3.11 unless a line "# python ..." says
+# another; one that cannot be made (no Python 3.12, say) is left out of the table, and pytest says so
+$(OTHER_HOSTS): $(HOSTS)%/.installed: tests/hosts/requirements%.txt
 	@uv=$$(command -v uv || echo "$(PYTHON) -m uv"); folder=$(@D); \
-	case $$folder in *17) version=$(HOSTS17_PYTHON);; *) version=3.11;; esac; \
+	version=$$(sed -n 's/^# python //p' $<); \
 	echo "installing the vendors' code into $$folder ..."; \
-	$$uv venv --quiet --allow-existing --python $$version $$folder && \
+	$$uv venv --quiet --allow-existing --python $${version:-3.11} $$folder && \
 	$$uv pip install --quiet --python $$folder/bin/python --requirement $< && touch $@ \
 	|| { echo "$$folder could not be made; its comparisons are skipped"; rm -rf $$folder; }
 
-test-hosts: install $(HOSTS)/.installed $(HOSTS)17/.installed $(HOSTS)-qwen/.installed  ## native hosts against the vendors' own code -> docs/results/hosts.md
+test-hosts: install $(HOSTS)/.installed $(OTHER_HOSTS)  ## native hosts against the vendors' own code -> docs/results/hosts.md
 	@HOSTS_TABLE=docs/results/hosts.md $(BIN)/python -m pytest -m hosts tests/hosts
 
 lint: install

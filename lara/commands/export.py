@@ -6,8 +6,8 @@
 lam: the latent action model with its latent space; nothing of policy or projector is inside. What comes out opens with
 lara label, lara probe, stage.load.lam=FOLDER and lara.serve.load.load_lam.
 policy: the policy alone, adapters merged, with its statistics; in lara's format (to=native, which opens with lara eval
-client.checkpoint=FOLDER), or in that of the package that its weights came from: lerobot (pi0, pi0.5, SmolVLA), openpi
-(pi0, pi0.5), groot (with base=, the checkpoint that the run started from).
+client.checkpoint=FOLDER), or in that of the package that its weights came from: lerobot, openpi, or groot (with base=,
+the checkpoint that the run started from). A format that the policy does not have is answered with those it has.
 ema=false takes the weights of the last step where the run kept a moving average.
 """
 

@@ -16,32 +16,18 @@ from torch import Tensor
 from lara.data.card import DataCard
 from lara.errors import ConfigError
 from lara.export.statistics import both
+from lara.policy.hosts.families import pipelines
 from lara.store.records import to_json
 
 MODES = {"mean_std": "MEAN_STD", "min_max": "MIN_MAX", "quantile": "QUANTILES", "identity": "IDENTITY"}
-# the text side of each policy's own pipeline: steps between normalisation and device
-PALIGEMMA, SMOLVLM = "google/paligemma-3b-pt-224", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
-_TEXT: dict[str, list[dict[str, Any]]] = {
-    "pi0": [
-        {"registry_name": "pi0_new_line_processor", "config": {}},
-        {"registry_name": "tokenizer_processor", "config": {"tokenizer_name": PALIGEMMA, "max_length": 48}},
-    ],
-    "pi05": [
-        {"registry_name": "pi05_prepare_state_tokenizer_processor_step", "config": {}},
-        {"registry_name": "tokenizer_processor", "config": {"tokenizer_name": PALIGEMMA, "max_length": 200}},
-    ],
-    "smolvla": [
-        {"registry_name": "smolvla_new_line_processor", "config": {}},
-        {"registry_name": "tokenizer_processor", "config": {"tokenizer_name": SMOLVLM, "max_length": 48}},
-    ],
-}
 EPSILON = 0.0  # lerobot adds it to a standard deviation; ours is never 0 (see export.statistics)
 
 
 def write_lerobot(folder: Path, *, kind: str, weights: dict[str, Tensor], card: DataCard) -> None:
-    """Fills an empty folder. kind: "pi0", "pi05" or "smolvla". Raises ConfigError for another."""
-    if kind not in _TEXT:
-        raise ConfigError(f"lerobot's {kind} is not written; there are {', '.join(_TEXT)}")
+    """Fills an empty folder. kind: one that a family of hosts has a pipeline for. Raises ConfigError for another."""
+    known = pipelines()
+    if kind not in known:
+        raise ConfigError(f"lerobot's {kind} is not written; there are {', '.join(known)}")
     state, action = len(card.robot.observation.state), card.robot.action.dim
     visual = {
         f"observation.images.{camera}": {"type": "VISUAL", "shape": [3, card.image_size, card.image_size]}
@@ -71,7 +57,7 @@ def write_lerobot(folder: Path, *, kind: str, weights: dict[str, Tensor], card: 
         for name, values in numbers[key].items()
     }
     normalise = {"eps": EPSILON, "features": {**inputs, **outputs}, "norm_map": modes}
-    text = [_with_padding(step, kind, card) for step in _TEXT[kind]]
+    text = known[kind].steps(state_dims=card.state_dim_max)
     before = [
         {"registry_name": "rename_observations_processor", "config": {"rename_map": {}}},
         {"registry_name": "to_batch_processor", "config": {}},
@@ -79,7 +65,7 @@ def write_lerobot(folder: Path, *, kind: str, weights: dict[str, Tensor], card: 
         *text,
         _device("cpu"),
     ]
-    if kind != "pi05":  # its text needs the normalised state; the others normalise last, as their own pipelines do
+    if not known[kind].state_in_prompt:  # these normalise last, as their own pipelines do
         before = [*before[:2], *text, _device("cpu"), before[2]]
     after = [
         {"registry_name": "unnormalizer_processor", "config": {**normalise, "features": outputs}},
@@ -87,20 +73,6 @@ def write_lerobot(folder: Path, *, kind: str, weights: dict[str, Tensor], card: 
     ]
     _pipeline(folder, "policy_preprocessor", before, statistics)
     _pipeline(folder, "policy_postprocessor", after, statistics)
-
-
-def _with_padding(step: dict[str, Any], kind: str, card: DataCard) -> dict[str, Any]:
-    config = dict(step["config"])
-    if step["registry_name"] == "tokenizer_processor":
-        config |= {
-            "task_key": "task",
-            "padding_side": "right",
-            "padding": "longest" if kind == "smolvla" else "max_length",
-        }
-        config |= {"truncation": True}
-    if step["registry_name"].startswith("pi05_"):
-        config |= {"max_state_dim": card.state_dim_max}
-    return {**step, "config": config}
 
 
 def _device(name: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ itself is not imported here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,34 +20,13 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.plugins.attach import Attached, Frames, attach
 from lara.plugins.capture import Point
+from lara.policy.hosts.families import places
+from lara.policy.hosts.shared.lerobot import Places
 
-
-@dataclass(frozen=True)
-class Places:
-    """Where the states of one kind of policy are. layers: path of the expert's ModuleList.
-
-    between: what is called with the state that enters layer k, below layers.k; "" when the layer itself is called.
-    final:   called with the state after the last norm. before_final: called with the state after the last layer.
-    first_action: place of action step 0 among the tokens, None: the last H. depth: the paper's for this kind.
-    """
-
-    layers: str
-    between: str
-    final: str
-    before_final: str
-    first_action: int | None = None
-    depth: int = 0
-
-
-_GEMMA = "model.paligemma_with_expert.gemma_expert.model"
-_SMOL = "model.vlm_with_expert.lm_expert"
-_GROOT = "_groot_model.action_head.model"
 _XVLA = "model.transformer"  # action tokens come first, and only they enter the last norm
+# of lerobot's policies that lara has as hosts, by their families; of others here
 PLACES = {
-    "pi0": Places(f"{_GEMMA}.layers", "input_layernorm", "model.action_out_proj", f"{_GEMMA}.norm"),
-    "pi05": Places(f"{_GEMMA}.layers", "input_layernorm", "model.action_out_proj", f"{_GEMMA}.norm"),
-    "smolvla": Places(f"{_SMOL}.layers", "input_layernorm", "model.action_out_proj", f"{_SMOL}.norm"),
-    "groot": Places(f"{_GROOT}.transformer_blocks", "", f"{_GROOT}.proj_out_2", f"{_GROOT}.norm_out", depth=-2),
+    **places(),
     "xvla": Places(_XVLA + ".blocks", "", _XVLA + ".action_decoder", f"{_XVLA}.norm", 0, -2),
 }
 

@@ -7,14 +7,14 @@ from functools import partial
 import torch
 
 from lara.build import build
-from lara.config import compose, resolved
+from lara.config import choices, compose, resolved
 from lara.losses.alignment import RawCosine
 from lara.systems.alignment import Alignment
 from lara.systems.lara import Lara
 from tests.golden.compositions import Composition
 from tests.tiny import ACTION, HORIZON, STATE, tiny_lam
 
-HOSTS = ("pi0", "pi05", "smolvla", "groot_n15", "groot_n16", "groot_n17")
+HOSTS = [name.removeprefix("hosts/") for name in choices("experiment") if name.startswith("hosts/")]
 
 
 def aligned(host: str, *, depth: int = -2, peft: str | None = None) -> Lara:

@@ -29,6 +29,7 @@ from lara.ops.flow import euler, path, sample_tau
 from lara.policy.contract import FlowOutput
 from lara.policy.hosts.groot.embodiments import require_known, require_the_checkpoint_s
 from lara.policy.hosts.groot.expert import GrootHead
+from lara.policy.hosts.groot.names import UNREAD
 from lara.policy.hosts.groot.vlm import VLTokens
 from lara.types import ActionChunk, Observation
 
@@ -192,8 +193,7 @@ class Groot(nn.Module):
             name, tensors = source, read_safetensors(folder)
         else:
             name, tensors = "the given tensors", dict(source)
-        ignore = (r"backbone\.model\.lm_head\.weight",)
-        return fill(self, tensors, rename=lambda key: key, ignore=ignore, source=name)
+        return fill(self, tensors, rename=lambda key: key, ignore=UNREAD, source=name)
 
     def _state(self, observation: Observation) -> Tensor:
         """(B, history * S): each of the states that lie side by side padded to the head's state_dim."""

@@ -1,4 +1,7 @@
-"""Key names of public pi0 and pi0.5 checkpoints <-> ours. Ours are openpi's; lerobot puts "model." in front."""
+"""Key names of public pi0 and pi0.5 checkpoints <-> ours. Ours are openpi's; lerobot puts "model." in front.
+
+And what lerobot calls the places and the processors of these policies, see shared.lerobot.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,19 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from lara.policy.hosts.shared.lerobot import Pipeline, Places
 from lara.policy.hosts.shared.vendor import bare
+
+_GEMMA = "model.paligemma_with_expert.gemma_expert.model"
+_PLACES = Places(f"{_GEMMA}.layers", "input_layernorm", "model.action_out_proj", f"{_GEMMA}.norm")
+PLACES = {"pi0": _PLACES, "pi05": _PLACES}
+_TOKENIZER = "google/paligemma-3b-pt-224"
+PIPELINES = {
+    "pi0": Pipeline(prompt="pi0_new_line_processor", tokenizer=_TOKENIZER, length=48),
+    "pi05": Pipeline(
+        prompt="pi05_prepare_state_tokenizer_processor_step", tokenizer=_TOKENIZER, length=200, state_in_prompt=True
+    ),
+}
 
 WORDS = "paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"
 HEAD = "paligemma_with_expert.paligemma.lm_head.weight"
