@@ -99,11 +99,15 @@ def _lines(plt: Any, panel: Panel) -> Drawing:
 
 
 def _plain_numbers(axis: Any) -> None:
-    """A logarithmic axis labels itself in TeX, which is text here."""
+    """A logarithmic axis labels itself in TeX, which is text here; it still decides which ticks have labels."""
     from matplotlib.ticker import LogFormatter
 
-    axis.set_major_formatter(LogFormatter())
-    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain(minor_thresholds=(1, 0.4)))
 
 
 def _cloud(plt: Any, cloud: Cloud) -> Drawing:

@@ -42,7 +42,8 @@ def read_entries(texts: Sequence[str], labels: Mapping[str, str], *, of: str) ->
 
     Args:
         texts: "EXPERIMENT" or "EXPERIMENT key=value ...", quoted as a shell would have it.
-        labels: Experiment -> what tables call it; one that is not in it is called by its name.
+        labels: Experiment, or a whole entry -> what tables call it. What is not in it is called by its experiment's
+            name and its overrides in words.
         of: The list's name, for errors.
 
     Raises:
@@ -54,7 +55,8 @@ def read_entries(texts: Sequence[str], labels: Mapping[str, str], *, of: str) ->
         name, *overrides = shlex.split(text) or [""]
         if name not in known:
             raise ConfigError(f"there is no experiment '{name}'. {nearest(name, known)}")
-        found.append(Entry(experiment=name, overrides=tuple(overrides), label=_label(name, overrides, labels)))
+        label = labels.get(shlex.join((name, *overrides))) or _label(name, overrides, labels)
+        found.append(Entry(experiment=name, overrides=tuple(overrides), label=label))
     if not found or len({entry.key for entry in found}) != len(found):
         raise ConfigError(f"{of} lists different experiments, at least one; got {list(texts)}")
     often = Counter(entry.label for entry in found)

@@ -31,6 +31,12 @@ def test_an_entry_has_a_label_for_people_and_a_key_for_programs():
     assert read_entries([one.text], LABELS, of="lams") == (one,)
 
 
+def test_a_whole_entry_may_have_a_label_of_its_own():
+    text = "lam_lara_tiny latent=fsq stage.weights.lam.commitment=null"
+    (entry,) = read_entries([text], {**LABELS, text: "FSQ"}, of="lams")
+    assert entry.label == "FSQ"
+
+
 def test_no_two_rows_read_alike():
     texts = ["lam_lara_tiny lam.former.width=32", "lam_lara_tiny lam.encoder.width=32"]
     labels = [entry.label for entry in read_entries(texts, LABELS, of="lams")]
