@@ -10,6 +10,9 @@ from typing import Any
 
 from lara.errors import LaraError
 from lara.store.files import storage
+from lara.store.plain import parse_json, read_plain
+
+LARGEST = 2**30  # bytes of one file
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def read_lines(path: Path, error: type[LaraError]) -> Lines:
     """
     try:
         with storage(path, "read"):
-            data = path.read_bytes() if path.exists() else b""
+            data = read_plain(path, error, limit=LARGEST)
     except FileNotFoundError:
         data = b""
     whole = data.rfind(b"\n") + 1
@@ -43,7 +46,7 @@ def read_lines(path: Path, error: type[LaraError]) -> Lines:
     for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
         record = _parsed(line)
         if record is None:
-            raise error(f"{path}:{number}: expected one JSON record, got {line[:80]!r}; restore the file from a copy")
+            raise error(f"{path}:{number}: expected one JSON record, got something else; restore the file from a copy")
         records.append(record)
     return Lines(records, whole)
 
@@ -78,6 +81,6 @@ def cut_torn_line(path: Path, lines: Lines) -> None:
 def _parsed(line: bytes) -> Any:
     """The record; None for what is not JSON (null is no record)."""
     try:
-        return json.loads(line.decode())
-    except (ValueError, RecursionError):
+        return parse_json(line, "", LaraError)
+    except LaraError:
         return None

@@ -2,7 +2,7 @@
 
     executed   the file that only an attack makes was there, or a command of this program ran
     leaked     a secret of this machine stood in the message or the output
-    hung       no answer within ten seconds, or all memory taken
+    hung       no answer within eight seconds, or all memory taken
     crashed    an error that is none of ours, with its traceback
     control    refused, or loaded without effect: kept so that it stays so
 
@@ -18,7 +18,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from tests.security import doors
-from tests.security.sound import PROTOCOL, RECORD, SECRET, SYSTEM, World, sign
+from tests.security.sound import PROTOCOL, RECORD, SECRET, SYSTEM, World, line, sign
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,16 @@ def _file(place: str, content: str | bytes) -> Callable[[World], None]:
         path = world.root / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        if path.parent == world.evaluation:
+            sign(world.evaluation, kind="evaluation")
+        if path.parent.name == "lam":
+            sign(path.parent, kind="export")
 
     return make
 
 
+# the writer of files, by the name that it had when it was a target
+WRITE = "lara.train.safe_files.write_synced"
 CREATE = "${oc.create:{_target_: os.mkdir, path: CANARY}}"
 DEEP = "[" * 200_000 + "]" * 200_000
 DIGITS = '{"step": ' + "9" * 1_000_000 + "}"
@@ -206,7 +212,7 @@ OWN = [
     for name, call, before in (
         (
             "write a file",
-            lambda w: {"_target_": "lara.train.safe_files.write_synced", "path": str(w.canary), "content": "x"},
+            lambda w: {"_target_": WRITE, "path": str(w.canary), "content": "x"},
             "executed",
         ),
         (
@@ -227,10 +233,10 @@ OWN = [
         ),
         (
             "a method",
-            lambda w: {"_target_": "lara.train.checkpoint.Checkpoint.tensors", "self": 1, "which": "x"},
+            lambda w: {"_target_": "lara.data.card.DataCard.to_json", "self": 1},
             "control",
         ),
-        ("a private function", lambda w: {"_target_": "lara.train.checkpoint._resolve", "path": "x"}, "control"),
+        ("a private function", lambda w: {"_target_": "lara.launch._inherited_statistics", "config": {}}, "control"),
     )
 ]
 
@@ -249,7 +255,7 @@ TARGETS = [
             (
                 "lara.errors.difflib.sys.exit",
                 "lara.build.importlib.import_module",
-                "lara.train.checkpoint.shutil.rmtree",
+                "lara.label.run.shutil.rmtree",
                 "lara.latents.vq.VQSpace.__init__.__globals__",
                 "lara.config.Path.home",
             ),
@@ -264,7 +270,7 @@ KEYS = [
         (
             "args of a function",
             "policy.draws",
-            lambda w: {"_target_": "lara.train.safe_files.write_synced", "_args_": [str(w.canary), "x"]},
+            lambda w: {"_target_": WRITE, "_args_": [str(w.canary), "x"]},
             doors.load_policy,
             "executed",
         ),
@@ -585,7 +591,7 @@ EVALUATION = [
         ("infinite episodes", "protocol.json", json.dumps({**PROTOCOL, "episodes": float("inf")}), "control", False),
         ("deep record", "episodes.jsonl", DEEP + "\n", "crashed", False),
         ("a record of lists", "episodes.jsonl", "[]\n", "control", False),
-        ("a record never seen", "episodes.jsonl", json.dumps({**RECORD, "episode": 7}) + "\n", "control", False),
+        ("a record never seen", "episodes.jsonl", line({**RECORD, "episode": 7}), "control", False),
     )
 ]
 
@@ -601,7 +607,38 @@ DATA = [
     )
 ]
 
+
+def _exported(path: str, value: object) -> Callable[[World], None]:
+    """One value of the configuration of an exported LAM."""
+
+    def make(world: World) -> None:
+        lam = deepcopy(SYSTEM["lam"])
+        *way, last = path.split(".")
+        here = lam
+        for name in way:
+            here = here[name]
+        here[last] = value.replace("CANARY", str(world.canary)) if isinstance(value, str) else value
+        config = {"name": "sound", "system": {**SYSTEM, "policy": None, "lam": lam}}
+        _file("lam/config.json", json.dumps(config))(world)
+
+    return make
+
+
+EXPORTS = [
+    Case("export", name, make, (doors.load_exported_lam,), before)
+    for name, make, before in (
+        ("create", _exported("queries", CREATE), "executed"),
+        ("create in a partial", _exported("decoder.layers", CREATE), "executed"),
+        ("foreign target", _exported("queries", {"_target_": "os.getpid"}), "control"),
+        ("manifest is a pipe", _swap(lambda w: w.root / "lam" / "manifest.json", _fifo), "hung"),
+        ("card of digits", _file("lam/card.json", DIGITS), "crashed"),
+        ("a card of nothing", _file("lam/card.json", "{}"), "crashed"),
+        ("deep config", _file("lam/config.json", DEEP), "control"),
+    )
+]
+
 CASES = [
+    *EXPORTS,
     *RESOLVERS,
     *OWN,
     *TARGETS,

@@ -9,13 +9,6 @@ def load_policy(world: World) -> None:
     load_policy(checkpoint=str(world.run))
 
 
-def load_exported(world: World) -> None:
-    """A folder made by `lara export policy to=native`."""
-    from lara.serve.policy import load_policy
-
-    load_policy(checkpoint=str(world.root / "exported"))
-
-
 def load_lam(world: World) -> None:
     from lara.serve.load import load_lam
 
@@ -25,7 +18,7 @@ def load_lam(world: World) -> None:
 def load_exported_lam(world: World) -> None:
     from lara.serve.load import load_lam
 
-    load_lam(world.root / "lam")
+    _ = load_lam(world.root / "lam")[1].step
 
 
 def start_from(world: World) -> None:
@@ -48,9 +41,13 @@ def inherit(world: World) -> None:
 def go_on(world: World) -> None:
     """lara train output=RUN: from its latest checkpoint"""
     import torch
-    from lara.train.checkpoint import load_latest
 
     from lara.errors import CheckpointError
+
+    try:
+        from lara.store.checkpoint import load_latest
+    except ImportError:  # at the commit before the mend
+        from lara.train.checkpoint import load_latest
 
     found = load_latest(world.run)
     if found is None:
@@ -92,11 +89,13 @@ def import_moto(world: World) -> None:
 
 def moto_weights(world: World) -> None:
     """The same behind its configuration; the encoder is a stand-in, because the real one is fetched."""
-    from types import SimpleNamespace
+    from torch import nn
 
     from lara.lam.moto import load_moto
 
-    load_moto(world.root / "moto", encoder=SimpleNamespace(tokens=197, width=768))
+    encoder = nn.Identity()
+    encoder.tokens, encoder.width = 197, 768
+    load_moto(world.root / "moto", encoder=encoder)
 
 
 def compare(world: World) -> None:

@@ -94,6 +94,7 @@ def make(root: Path) -> World:
     (root / "videos").mkdir()
     (root / "secret.txt").write_text(f"key: {SECRET}: x\n")
     _evaluation(root / "evaluation")
+    _export(root / "lam", system)
     return _world(root)
 
 
@@ -103,14 +104,15 @@ def copy(sound: World, root: Path) -> World:
     return _world(root)
 
 
-def sign(folder: Path) -> None:
+def sign(folder: Path, kind: str | None = None) -> None:
     """A manifest that fits whatever the files are now: whoever changes them can do that too."""
     files = {
         p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "bytes": p.stat().st_size}
         for p in sorted(folder.iterdir())
         if p.is_file() and not p.is_symlink() and p.name != "manifest.json"
     }
-    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "files": files}))
+    manifest = {"schema": 1, "files": files} | ({"kind": kind} if kind else {})
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def _world(root: Path) -> World:
@@ -181,4 +183,30 @@ RECORD |= {"seconds": 0.1, "error": None, "clipped": 0, "replans": 3}
 def _evaluation(folder: Path) -> None:
     folder.mkdir()
     (folder / "protocol.json").write_text(json.dumps(PROTOCOL))
-    (folder / "episodes.jsonl").write_text(json.dumps(RECORD) + "\n")
+    (folder / "episodes.jsonl").write_text(line(RECORD))
+    for name in ("policy.json", "summary.json"):
+        (folder / name).write_text("{}")
+    (folder / "table.md").write_text("")
+    sign(folder, kind="evaluation")
+
+
+def line(record: dict) -> str:
+    """One line of episodes.jsonl, with the checksum that it has since lines have one."""
+    from lara.evaluation import records
+
+    if hasattr(records, "CHECKSUM"):
+        record = {**record, records.CHECKSUM: records._checksum(record)}
+    return json.dumps(record) + "\n"
+
+
+def _export(folder: Path, system: torch.nn.Module) -> None:
+    """What `lara export lam` writes."""
+    folder.mkdir()
+    tensors = {k: v.contiguous() for k, v in system.state_dict().items() if k.startswith("lam.")}
+    save_file(tensors, folder / "model.safetensors")
+    card = {"format": 1, "what": "lam", "from": {"step": 1, "weights": "last step", "run": "sound", "system": "x"}}
+    card |= {"parts": {"lam": "lam"}, "data": {"frame_gap": 2}, "versions": {}}
+    config = {"name": "sound", "system": {**SYSTEM, "policy": None}}
+    for name, record in (("config", config), ("card", card)):
+        (folder / f"{name}.json").write_text(json.dumps(record))
+    sign(folder, kind="export")
