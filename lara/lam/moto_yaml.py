@@ -36,7 +36,7 @@ class _PlainLoader(yaml.SafeLoader):
 def parse_yaml(content: bytes, path: Path) -> Any:
     """Dicts, lists, strings, numbers. Raises CheckpointError, which says where but not what: see `lara.store.plain`."""
     try:
-        return yaml.load(content.decode("utf-8"), Loader=_PlainLoader)
+        return _PlainLoader(content.decode("utf-8")).get_single_data()
     except yaml.MarkedYAMLError as error:
         where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         ours = f"{error.problem}" if isinstance(error, yaml.composer.ComposerError) else type(error).__name__
