@@ -51,8 +51,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors on the CPU, aliases expanded (to the same tensor). Raises CheckpointError for a damaged file."""
     try:
+        require_plain(path, CheckpointError)
         with storage(path, "read"):
-            require_plain(path, CheckpointError)
             tensors = load_file(path, device="cpu")
             with safe_open(path, framework="pt") as file:
                 aliases = parse_json((file.metadata() or {}).get(_ALIASES, "{}"), path, CheckpointError)
