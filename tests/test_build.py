@@ -39,7 +39,7 @@ FOREIGN = [
 ]
 NOT_MARKED = [
     "lara.cli.main",  # functions of ours
-    "lara.train.safe_files.replace_file",
+    "lara.store.files.replace_file",
     "lara.policies.run.run_all",
     "lara.losses.flow.velocity_mse",
     "lara.nn.mlp.MLP",  # a class without the mark
