@@ -8,8 +8,9 @@ from typing import Any
 
 from lara.build import build
 from lara.data.card import DataCard
-from lara.errors import ConfigError
+from lara.errors import CheckpointError, ConfigError
 from lara.store.checkpoint import read_checkpoint, step_folders
+from lara.store.plain import decoding
 from lara.train.limits import require_meant
 from lara.train.loop import report_finished, train
 from lara.train.needs import require_actions
@@ -92,7 +93,9 @@ def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
     name = config["data"]["embodiment"]
     known: dict[str, int] = {}
     if config["inherit"]:
-        known = dict(read_checkpoint(Path(config["inherit"])).config["embodiments"])
+        earlier = read_checkpoint(Path(config["inherit"])).config
+        with decoding(config["inherit"], CheckpointError):
+            known = {str(robot): int(slot) for robot, slot in earlier["embodiments"].items()}
     if name not in known:
         free = [s for s in range(config["slots"]) if s not in known.values()]
         if not free:
@@ -122,7 +125,9 @@ def _inherited_statistics(config: dict[str, Any]) -> Any:
     """The earlier run's statistics if it trained this very robot: its MLPs were trained in these units."""
     if not config["inherit"]:
         return None
-    card = DataCard.from_dict(read_checkpoint(Path(config["inherit"])).card)
+    record = read_checkpoint(Path(config["inherit"])).card
+    with decoding(config["inherit"], CheckpointError):
+        card = DataCard.from_dict(record)
     if card.embodiment != config["data"]["embodiment"]:
         return None
     layout = build(config["data"].get("layout"), "data")

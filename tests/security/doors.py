@@ -35,7 +35,7 @@ def inherit(world: World) -> None:
     from lara.launch import build_data, with_embodiment
 
     data = {"embodiment": "dot", "slot": 0}
-    build_data(with_embodiment({"inherit": str(world.run), "slots": 4, "data": data}))
+    build_data(with_embodiment({"inherit": str(world.run), "slots": 4, "data": data, "system": {}}))
 
 
 def go_on(world: World) -> None:

@@ -55,6 +55,7 @@ def test_a_hostile_name_adds_no_tag_and_no_attribute(text):
 
 
 def test_a_hostile_label_is_drawn():
-    (drawing,) = draw([Panel(HOSTILE[0], [Line(HOSTILE[1], [0, 1], [0, 1])], xlabel=HOSTILE[2])])
+    line = Line(label=HOSTILE[1], x=[0, 1], y=[0, 1])
+    (drawing,) = draw([Panel(title=HOSTILE[0], lines=[line], xlabel=HOSTILE[2])])
     assert not _seen(drawing.svg).tags & {"script", "img", "iframe"}
     assert "onload" not in _seen(drawing.svg).attributes
