@@ -44,6 +44,7 @@ EXIT_CODES = {
     1: "internal error, a fault of lara itself (or a probe run in which no probe applied)",
     2: "an error that the message explains: a wrong value, damaged data, a full disk",
     75: "stopped before the end where a scheduler should start the same command again (train)",
+    129: "stopped before the end because its terminal went away (train)",
     130: "interrupted by Ctrl-C",
     141: "whoever read the output went away (lara ... | head)",
     143: "ended by SIGTERM",

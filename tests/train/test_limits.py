@@ -16,7 +16,7 @@ from lara.train.stage import Stage, apply_stage
 from tests.train.toy import Toy
 
 HOST = [
-    "policy=pi0",
+    "policy=pi0_paper",
     "peft=full",
     "stage=joint_posttrain",
     "+stage.load.policy=null",
