@@ -39,6 +39,7 @@ class Panel:
     """One chart of lines over a common axis.
 
     Attributes:
+        title: "" where the section's own says it.
         log: Whether the vertical axis is logarithmic.
     """
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lara.evaluation.tables import markdown_table
 from lara.pages import blocks
 from lara.pages.charts import Line, Panel, draw
+from lara.pages.palette import SERIES
 from lara.runs.book import Book
 from lara.runs.plan import Step
 from lara.studies.lams_tables import Cell, Family, Table
@@ -78,13 +79,24 @@ def _section(table: Table, horizons: Sequence[int]) -> blocks.Section:
     note = blocks.Note(table.note)
     if not table.by_horizon:
         return blocks.Section(table.title, drawn, note)
-    lines = [
-        Line(label=line.label, x=list(horizons), y=[_mean(cell) for cell in line.cells])
-        for line in table.lines
-        if line.row != "other_latent" and all(_mean(cell) is not None for cell in line.cells)
-    ]
-    chart = blocks.Charts(draw([Panel(title=table.title, lines=lines, xlabel="steps")]))
+    chart = blocks.Charts(draw([Panel(title="", lines=_lines(table, horizons), xlabel="steps")]))
     return blocks.Section(table.title, chart, drawn, note)
+
+
+def _lines(table: Table, horizons: Sequence[int]) -> list[Line]:
+    """A colour per model, dashed where its latents are composed; baselines dotted."""
+    models = list(dict.fromkeys(line.model for line in table.lines if line.model is not None))
+    baselines = iter(("control", "ink", "soft"))
+    out = []
+    for line in table.lines:
+        if line.row == "other_latent":
+            continue
+        baseline = line.model is None
+        colour = next(baselines) if line.model is None else SERIES[models.index(line.model) % len(SERIES)]
+        dash = "dotted" if baseline else "dashed" if line.row == "cumulative" else "solid"
+        cells = [_mean(cell) for cell in line.cells]
+        out.append(Line(label=line.label, x=list(horizons), y=cells, colour=colour, dash=dash))
+    return out
 
 
 def _mean(cell: Cell) -> float | None:

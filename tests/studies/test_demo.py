@@ -39,6 +39,7 @@ def test_every_command_composes_and_the_demo_is_as_long_as_its_page_says(tmp_pat
     assert names.index("demo_lam") < names.index("demo_lara") < names.index("eval_lara")
 
 
+@pytest.mark.timeout(900)
 def test_from_nothing_to_a_page_and_nothing_twice(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lara.runs.run.Processes", InThisProcess)
     # one at a time: hydra composes for one thread of a process
