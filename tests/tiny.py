@@ -24,7 +24,7 @@ from lara.policy.layout import TokenLayout
 from lara.policy.policy import Policy
 from lara.policy.unified import UnifiedExpert
 from lara.policy.unified_policy import UnifiedPolicy
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.types import Batch, Observation
 
@@ -103,7 +103,7 @@ def tiny_system(*, draws: int = 1, lam: dict | None = None, **align) -> Lara:
     return Lara(
         policy=tiny_policy(draws=draws),
         lam=tiny_lam(**(lam or {})),
-        align=partial(Alignment, objective=objective, **align),
+        coupling=Alignment(objective=objective, **align),
     )
 
 

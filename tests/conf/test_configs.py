@@ -370,4 +370,4 @@ def test_a_lam_of_two_cameras_is_two_settings():
     assert batch.frames_BFVCHW.shape[2] == 2
     terms = system.losses(batch, frozenset(system.terms())).terms
     sum(terms.values()).backward()
-    assert system.align.projector[-1].weight.grad.any()
+    assert system.coupling.projector[-1].weight.grad.any()

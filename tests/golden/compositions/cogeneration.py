@@ -16,9 +16,10 @@ from lara.nn.softvq import SoftVQ
 from lara.policy.coupling import TwoStage
 from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
 from lara.policy.process import Diffusion
-from lara.systems.alam_policy import AlamPolicy
-from lara.systems.alignment import Alignment
-from lara.systems.rotvla_policy import RotVLAPolicy
+from lara.systems.couplings.alignment import Alignment
+from lara.systems.couplings.chunk_latent import ChunkLatent
+from lara.systems.couplings.step_latents import StepLatents
+from lara.systems.lara import Lara
 from tests.golden.compositions import Composition, redrawn
 from tests.tiny import HORIZON, SIZE, tiny_batch, tiny_unified
 
@@ -38,13 +39,14 @@ def teacher(space, queries):
 def rotvla_policy(layout, **more):
     policy = redrawn(tiny_unified(layout, latent_dim=N if layout.latents else None, draws=2))
     lam = teacher(RotationSpace(dim=N, softvq=SoftVQ(dim=N, codes=8)), N) if layout.latents else None
-    return RotVLAPolicy(policy=policy, lam=lam, **more)
+    return Lara(policy=policy, lam=lam, coupling=ChunkLatent(**more))
 
 
 def alam_policy(views=1, error=velocity_l1, lam=True, **policy):
     layout = Interleaved(horizon=HORIZON, views=views)
     policy = redrawn(tiny_unified(layout, latent_dim=QUERIES * DIM, project=True, draws=2, **policy))
-    return AlamPolicy(policy=policy, lam=teacher(AdditiveSpace(dim=DIM), QUERIES) if lam else None, error=error)
+    lam = teacher(AdditiveSpace(dim=DIM), QUERIES) if lam else None
+    return Lara(policy=policy, lam=lam, coupling=StepLatents(error=error))
 
 
 def transitions(n=4, views=1):
@@ -67,11 +69,10 @@ def written_down(n=4):
 
 
 both = LatentThenAction(latents=N, horizon=HORIZON)
-align = partial(Alignment, objective=RawCosine)
 COMPOSITIONS = {
     "rotvla_policy_stage_2": Composition(lambda: rotvla_policy(LatentChunk(latents=N))),
     "rotvla_policy_stage_3": Composition(lambda: rotvla_policy(both)),
-    "rotvla_policy_aligned": Composition(lambda: rotvla_policy(both, align=align)),
+    "rotvla_policy_aligned": Composition(lambda: rotvla_policy(both, align=Alignment(objective=RawCosine))),
     "rotvla_policy_without_planner": Composition(lambda: rotvla_policy(StateAction(horizon=HORIZON)), tiny_batch),
     "alam_policy": Composition(alam_policy, transitions),
     "alam_policy_two_cameras": Composition(lambda: alam_policy(views=2), lambda: transitions(views=2)),

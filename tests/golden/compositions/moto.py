@@ -9,14 +9,15 @@ from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
 from lara.policy.moto import MotoPolicy, TokenHead
-from lara.systems.moto import Moto
+from lara.systems.couplings.tokens import CodeTokens
+from lara.systems.lara import Lara
 from tests.golden.compositions import Composition
 from tests.tiny import ACTION, HORIZON, SIZE, STATE, tiny_batch
 
 TOKENS, CODES = 4, 8
 
 
-class TokensOnly(Moto):
+class TokensOnly(CodeTokens):
     """Stage 2, in which the expert is not asked."""
 
     def terms(self):
@@ -43,6 +44,6 @@ def coded():
 
 
 COMPOSITIONS = {
-    "moto_tokens": Composition(lambda: TokensOnly(policy=policy()), coded),
-    "moto_actions": Composition(lambda: Moto(policy=policy()), coded),
+    "moto_tokens": Composition(lambda: Lara(policy=policy(), coupling=TokensOnly()), coded),
+    "moto_actions": Composition(lambda: Lara(coupling=CodeTokens(), policy=policy()), coded),
 }

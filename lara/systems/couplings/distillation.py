@@ -10,26 +10,29 @@ able to write what it reads, and asks for no planning.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.lam.latbot import LatBotLam
 from lara.losses.distillation import latent_kl, latent_mse
 from lara.ops.masks import masked_mean
 from lara.ops.similarity import common_direction
-from lara.policy.student import Student
-from lara.systems.latbot import clip
-from lara.types import ActionChunk, Batch, Losses, Observation
+from lara.policy.student import BackboneOnly
+from lara.systems.couplings.coupling import Coupling
+from lara.systems.objectives.clips import clip
+from lara.systems.objectives.objective import LamRead
+from lara.types import Batch, Losses
 
 TERMS = ("distill.latent", "distill.kl", "distill.text")
 
 
-class LatBotDistill(nn.Module):
-    """lam: the teacher, frozen and in eval mode whatever the stage says. policy: the student alone (part
-    "policy.backbone", so that stage 3 loads it from here by that name).
+class Distillation(Coupling):
+    """policy: a `BackboneOnly` around the student (part "policy.backbone", so that stage 3 loads it from here by that
+    name). lam: the teacher.
 
     Metrics: latent_of_mean, the error of always saying the mean latent of this batch, and common_teacher, the mean
     cosine between the teacher's latents of different samples: near 1 there is nothing to foretell.
@@ -37,16 +40,19 @@ class LatBotDistill(nn.Module):
 
     buildable: ClassVar[str] = "model"
 
-    def __init__(self, *, lam: LatBotLam, policy: Student, temperature: float = 1.0) -> None:
+    frozen_lam: ClassVar[bool] = True
+
+    def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__()
-        if lam is None or policy is None:
-            raise ConfigError("distillation needs a teacher and a student; to look at the teacher, open its own run")
-        self.lam = lam.requires_grad_(False)
-        self.policy: Any = policy
         self.temperature = temperature
 
-    def parts(self) -> dict[str, nn.Module]:
-        return {**{f"lam.{name}": part for name, part in self.lam.parts().items()}, "policy.backbone": self.policy}
+    def bind(self, policy: Any, lam: Any) -> None:
+        if not isinstance(policy, BackboneOnly) or not isinstance(lam, LatBotLam):
+            raise ConfigError(
+                "distillation needs a teacher and a student (lam=latbot, and system.policy a lara.policy.student."
+                f"BackboneOnly); got {type(lam).__name__} and {type(policy).__name__}. To see the teacher, open its "
+                "own run"
+            )
 
     def terms(self) -> tuple[str, ...]:
         return TERMS
@@ -55,11 +61,13 @@ class LatBotDistill(nn.Module):
         """None: frames and words."""
         return ()
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+    def losses(
+        self, policy: BackboneOnly, lam: LatBotLam, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
+    ) -> Losses:
         words, real = batch.observation.instruction, batch.frame_mask_BF.all(dim=1)
         with torch.no_grad():
-            teacher = self.lam.encode(clip(batch), words).z_BQD
-        study = self.policy.study(batch.observation, words)
+            teacher = lam.encode(clip(batch), words).z_BQD
+        study = policy.backbone.study(batch.observation, words)
         if study.z_BQD.shape != teacher.shape:
             raise ConfigError(
                 f"the student makes latents of (Q, D) = {tuple(study.z_BQD.shape[1:])}, the teacher of "
@@ -74,21 +82,7 @@ class LatBotDistill(nn.Module):
             "distill.latent_of_mean": _error_of_mean(teacher, real),
             "distill.common_teacher": common_direction(teacher.flatten(1), real),
         }
-        return Losses({name: computed[name] for name in TERMS if name in terms}, metrics)
-
-    def train(self, mode: bool = True) -> LatBotDistill:
-        super().train(mode)
-        self.lam.eval()
-        return self
-
-    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        return self.losses(batch, terms)
-
-    def after_step(self) -> None:
-        """Nothing follows the weights."""
-
-    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
-        raise ConfigError("a student without an expert cannot act; fine-tune it with an expert (stage 3)")
+        return Losses(computed, metrics)
 
 
 @torch.no_grad()

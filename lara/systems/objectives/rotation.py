@@ -10,15 +10,14 @@ The composed prediction is what keeps a latent from being a copy of the next fra
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from torch import Tensor
+from typing import Any, ClassVar
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.latents.rotation import RotationSpace
 from lara.losses.group import composition, relative
-from lara.systems.triplet import Triplet, TripletObjective, TripletSystem
+from lara.systems.objectives.objective import check_pairwise, own_names, under_lam
+from lara.systems.objectives.triplet import Triplet, TripletObjective
 from lara.types import Losses
 
 STEPS = ("ab", "bc")
@@ -31,7 +30,8 @@ class RotationTriplets(TripletObjective):
 
     buildable: ClassVar[str] = "model"
 
-    def check(self, lam: LatentActionModel) -> None:
+    def check(self, lam: Any) -> None:
+        check_pairwise(lam, "rotation")
         if not isinstance(lam.space, RotationSpace):
             raise ConfigError(
                 f"RotVLA's latents are rotations; got {type(lam.space).__name__}, set lam.space to RotationSpace"
@@ -44,36 +44,18 @@ class RotationTriplets(TripletObjective):
         space = lam.space
         mask, whole = triplet.mask(STEPS), triplet.mask(["abc"])
         extracted = space.extract(triplet.raw(lam, STEPS), mask)
-        computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in extracted.terms.items()}
-
-        now, target = triplet.sources(lam, "ab"), triplet.targets(lam, "bc")
-        prediction = lam.decode(now, extracted.z)
-        computed["lam.reconstruction"] = lam.error(prediction, target, mask)
-        if "lam.lpips" in terms:
-            computed["lam.lpips"] = lam.lpips(prediction, target, mask)
-        metrics = {f"lam.{name}": value for name, value in extracted.metrics.items()}
-        metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
+        single = under_lam(lam.compare(triplet.steps("ab", "bc"), extracted.z, mask, own_names(terms)))
+        computed = single.terms | {f"lam.{name}": value for name, value in extracted.terms.items()}
+        metrics = {f"lam.{name}": value for name, value in extracted.metrics.items()} | single.metrics
 
         if "lam.composed" in terms or not lam.training:
             z_ab, z_bc = extracted.z.chunk(2)
             z_aa = space.extract(triplet.raw(lam, ["aa"]), triplet.mask(["a"])).z
             gauge = space.gauge(z_aa, triplet.mask(["a"]))
-            two_steps = lam.decode(triplet.sources(lam, "a"), gauge.compose(z_ab, z_bc))
-            computed["lam.composed"] = lam.error(two_steps, triplet.targets(lam, "c"), whole)
+            computed["lam.composed"] = lam.step_error(triplet.steps("a", "c"), gauge.compose(z_ab, z_bc), whole)
             metrics["lam.composed_error"] = computed["lam.composed"].detach()
             if not lam.training:
                 z_ac = space.extract(triplet.raw(lam, ["ac"]), whole).z
                 error = composition(gauge, z_ab, z_bc, z_ac, whole)
                 metrics["lam.composition_relative"] = relative(error, z_ac, whole)
-                other = lam.quality_with_another_latent(extracted.z, target, now, mask)
-                metrics[f"lam.{lam.measure}_other_latent"] = other
         return Losses({name: computed[name] for name in self.terms(lam) if name in terms}, metrics)
-
-
-class RotVLA(TripletSystem):
-    """RotVLA's stage I: a LAM under `RotationTriplets`."""
-
-    buildable: ClassVar[str] = "model"
-
-    def __init__(self, *, lam: LatentActionModel) -> None:
-        super().__init__(lam, RotationTriplets())

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lara.errors import ConfigError
-from lara.lam.model import LatentActionModel
-from lara.systems.objective import LamRead
+from lara.lam.model import LatentActionModel, Steps
+from lara.systems.objectives.objective import LamRead, Objective
 from lara.systems.views import fold_views
-from lara.types import ActionChunk, Batch, Losses, Observation
+from lara.types import Batch, Losses
 
 PLACES = {"a": 0, "b": 1, "c": 2}
 
@@ -58,32 +57,22 @@ class Triplet:
         """(n * B, P, E): the same frames as the encoder sees them."""
         return torch.cat([self.tokens_BFPE[:, PLACES[p]] for p in places])
 
-    def sources(self, lam: LatentActionModel, places: str) -> Tensor:
-        """n * B rows of what lam.decode starts from at these places (pixels, or tokens)."""
-        return lam.source(self.frames(places), self.tokens(places))
-
-    def targets(self, lam: LatentActionModel, places: str) -> Tensor:
-        """n * B rows of what lam.decode should give."""
-        return lam.target(self.frames(places), self.tokens(places))
+    def steps(self, start: str, end: str) -> Steps:
+        """n * B steps from the frames at the places `start` to those at the places `end`, e.g. "ab" to "bc"."""
+        return Steps(self.frames(start), self.tokens(start), self.frames(end), self.tokens(end))
 
     def mask(self, pairs: Sequence[str]) -> Tensor:
         """(n * B,): whether all frames of each pair (or of a word such as "abc") are real."""
         return torch.cat([torch.stack([self.mask_BF[:, PLACES[p]] for p in word]).all(dim=0) for word in pairs])
 
 
-class TripletObjective(ABC):
-    """A `LamObjective` on triplets. Beside a policy it is the latent from a to c that is aligned, so that c must be the
+class TripletObjective(Objective):
+    """An objective on triplets. Beside a policy it is the latent from a to c that is aligned, so that c must be the
     policy's future frame (data.sampling.Between)."""
 
     @abstractmethod
-    def check(self, lam: Any) -> None:
-        """Raises ConfigError for a LAM that this objective cannot train."""
-
-    @abstractmethod
-    def terms(self, lam: Any) -> tuple[str, ...]: ...
-
-    @abstractmethod
-    def losses(self, lam: Any, triplet: Triplet, terms: frozenset[str]) -> Losses: ...
+    def losses(self, lam: Any, triplet: Triplet, terms: frozenset[str]) -> Losses:
+        """The terms asked for, under "lam." names, and metrics."""
 
     def read(self, lam: Any, batch: Batch, terms: frozenset[str]) -> LamRead:
         triplet = Triplet.encode(lam, batch)
@@ -92,52 +81,7 @@ class TripletObjective(ABC):
         return LamRead(
             triplet.frames_BFCHW[:, ends],
             triplet.tokens_BFPE[:, ends],
-            lam.space.project(triplet.raw(lam, ["ac"])),
             triplet.mask(["ac"]),
+            lambda: lam.space.project(triplet.raw(lam, ["ac"])),
             losses,
         )
-
-
-class LamSystem(nn.Module, ABC):
-    """The System contract for a latent action model alone; subclasses say `terms` and `losses`."""
-
-    def __init__(self, lam: Any) -> None:
-        super().__init__()
-        self.lam: Any = lam
-
-    def parts(self) -> dict[str, nn.Module]:
-        return {f"lam.{name}": part for name, part in self.lam.parts().items()}
-
-    @abstractmethod
-    def terms(self) -> tuple[str, ...]: ...
-
-    def action_terms(self) -> tuple[str, ...]:
-        """None: frames are all it learns from; a subclass whose decoder answers with actions says otherwise."""
-        return ()
-
-    @abstractmethod
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses: ...
-
-    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        return self.losses(batch, terms)
-
-    def after_step(self) -> None:
-        """Nothing follows the weights."""
-
-    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
-        raise ConfigError("a latent action model cannot act; train a policy on it")
-
-
-class TripletSystem(LamSystem):
-    """A latent action model alone, under an objective on triplets."""
-
-    def __init__(self, lam: Any, objective: TripletObjective) -> None:
-        objective.check(lam)
-        super().__init__(lam)
-        self.objective = objective
-
-    def terms(self) -> tuple[str, ...]:
-        return self.objective.terms(self.lam)
-
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        return self.objective.losses(self.lam, Triplet.encode(self.lam, batch), terms)

@@ -13,24 +13,27 @@ sampling is a flow. Gripper numbers g (0 closed, 1 open) enter the cross-entropy
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lara.errors import ConfigError
-from lara.losses.flow import velocity_mse
 from lara.ops.masks import masked_mean
 from lara.policy.contract import FlowPolicy
-from lara.types import ActionChunk, Batch, Losses, Observation
+from lara.systems.couplings.coupling import Coupling
+from lara.systems.couplings.uncoupled import action_term
+from lara.systems.objectives.objective import LamRead
+from lara.types import Batch, Losses
 
 TERMS = ("action", "end_effector", "gripper")
 
 
-class LatBotFinetune(nn.Module):
-    """policy: any `FlowPolicy`; the paper's has a distilled student for a backbone.
+class PoseAndGripper(Coupling):
+    """policy: any `FlowPolicy`; the paper's has a distilled student for a backbone. No LAM: the student has learned
+    from it already.
 
     gripper_dims: dims of the padded action that are grippers; all others are end effector. In the unified layout these
         are `left_gripper` and `right_gripper`, 6 and 13.
@@ -44,7 +47,6 @@ class LatBotFinetune(nn.Module):
     def __init__(
         self,
         *,
-        policy: FlowPolicy,
         gripper_dims: Sequence[int] = (6, 13),
         closed: float = 0.0,
         opened: float = 1.0,
@@ -52,33 +54,28 @@ class LatBotFinetune(nn.Module):
     ) -> None:
         super().__init__()
         dims = tuple(gripper_dims)
-        if policy is None:
-            raise ConfigError("fine-tuning needs a policy")
         if not dims or min(dims) < 0 or len(set(dims)) != len(dims) or closed == opened or not sharpness > 0:
             raise ConfigError(
                 f"expected distinct gripper dims, closed != opened and sharpness > 0; got gripper_dims={list(dims)}, "
                 f"closed={closed}, opened={opened}, sharpness={sharpness}"
             )
-        self.policy: Any = policy
         self.dims, self.closed, self.opened, self.sharpness = dims, closed, opened, sharpness
 
-    def parts(self) -> dict[str, nn.Module]:
-        return {f"policy.{name}": part for name, part in self.policy.parts().items()}
+    def bind(self, policy: Any, lam: Any) -> None:
+        if lam is not None:
+            raise ConfigError("these terms are of actions alone and would not look at the LAM; set system.lam=null")
 
     def terms(self) -> tuple[str, ...]:
         return TERMS
 
-    def action_terms(self) -> tuple[str, ...]:
-        """All."""
-        return TERMS
-
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+    def losses(
+        self, policy: FlowPolicy, lam: Any, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
+    ) -> Losses:
         width = batch.actions_BHA.shape[2]
         if max(self.dims) >= width:
             raise ConfigError(f"gripper_dims {list(self.dims)} reach beyond the {width} action dims of the data")
-        flow = self.policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
-        draws = self.policy.draws
-        actions, mask = (x.repeat(draws, 1, 1) for x in (batch.actions_BHA, batch.action_mask_BHA))
+        action, flow = action_term(policy, batch)
+        actions, mask = (x.repeat(policy.draws, 1, 1) for x in (batch.actions_BHA, batch.action_mask_BHA))
         remaining = (1 - flow.tau_B)[:, None, None]
         predicted = actions.float() + remaining * (flow.velocity.float() - flow.target.float())
         gripper = torch.zeros(width, dtype=torch.bool, device=mask.device)
@@ -88,23 +85,13 @@ class LatBotFinetune(nn.Module):
             self.sharpness * (2 * guess - 1), torch.where(mask, wanted, 0.0), reduction="none"
         )
         computed = {
-            "action": velocity_mse(flow.velocity, flow.target, mask),
+            "action": action,
             "end_effector": masked_mean((predicted - actions.float()).square(), mask & ~gripper),
             "gripper": masked_mean(surprise, mask & gripper),
         }
         right = ((guess > 0.5) == (wanted > 0.5)).float()
         metrics = {"gripper_right": masked_mean(right, mask & gripper).detach()}
-        return Losses({name: computed[name] for name in TERMS if name in terms}, metrics)
+        return Losses(computed, metrics)
 
     def _openness(self, x: Tensor) -> Tensor:
         return (x - self.closed) / (self.opened - self.closed)
-
-    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        return self.losses(batch, terms)
-
-    def after_step(self) -> None:
-        """Nothing follows the weights."""
-
-    @torch.no_grad()
-    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
-        return self.policy.act(observation, steps=steps, generator=generator)

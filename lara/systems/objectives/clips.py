@@ -4,54 +4,46 @@
 
 The frames come from `Batch.frames_BFVCHW` (of one camera; a pair, or `data.sampling.Clip`), words and state from the
 observation, actions from the batch, in the unified layout where `data.layout` says so. Video without actions feeds the
-frame's term alone. Stages 2 and 3 are in `latbot_distill.py` and `latbot_finetune.py`.
+frame's term alone.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.lam.latbot import LatBotLam
-from lara.systems.triplet import LamSystem
+from lara.systems.objectives.objective import LamRead, Objective, own_names, under_lam
 from lara.types import Batch, Losses
 
 
-class LatBot(LamSystem):
+class Clips(Objective):
     """Terms: lam.reconstruction, lam.action, lam.lpips if the model has LPIPS."""
 
     buildable: ClassVar[str] = "model"
 
-    def __init__(self, *, lam: LatBotLam) -> None:
+    def check(self, lam: Any) -> None:
         if not isinstance(lam, LatBotLam):
-            raise ConfigError(f"LatBot trains a LatBotLam, got {type(lam).__name__}; choose lam=latbot")
-        super().__init__(lam)
+            raise ConfigError(f"objective=clips trains a LatBotLam, got {type(lam).__name__}; choose lam=latbot")
 
-    def terms(self) -> tuple[str, ...]:
-        return tuple(f"lam.{name}" for name in self.lam.terms())
+    def terms(self, lam: LatBotLam) -> tuple[str, ...]:
+        return tuple(f"lam.{name}" for name in lam.terms())
 
-    def action_terms(self) -> tuple[str, ...]:
+    def action_terms(self, lam: LatBotLam) -> tuple[str, ...]:
         """The unified decoder's actions."""
         return ("lam.action",)
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+    def read(self, lam: LatBotLam, batch: Batch, terms: frozenset[str]) -> LamRead:
         frames, real = clip(batch), batch.frame_mask_BF.all(dim=1)
-        latent = self.lam.encode(frames, batch.observation.instruction)
-        lam = self.lam.losses(
-            frames,
-            latent,
-            batch.observation.state_BS,
-            batch.actions_BHA,
-            batch.action_mask_BHA,
-            real,
-            frozenset(t.removeprefix("lam.") for t in terms),
-        )
-        return Losses(
-            {f"lam.{name}": value for name, value in lam.terms.items()},
-            {f"lam.{name}": value for name, value in lam.metrics.items()},
-        )
+        latent = lam.encode(frames, batch.observation.instruction)
+        losses = Losses({}, {})
+        if terms:
+            state, actions = batch.observation.state_BS, batch.actions_BHA
+            own = lam.losses(frames, latent, state, actions, batch.action_mask_BHA, real, own_names(terms))
+            losses = under_lam(own)
+        return LamRead(frames[:, [0, -1]], None, real, lambda: latent.z_BQD, losses)
 
 
 def clip(batch: Batch) -> Tensor:

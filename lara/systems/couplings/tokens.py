@@ -8,35 +8,34 @@ The LAM is not here: its codes come with the data (lara label), so that two LAMs
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.losses.flow import velocity_mse
 from lara.ops.masks import masked_mean
 from lara.policy.moto import MotoPolicy
-from lara.types import ActionChunk, Batch, Losses, Observation
+from lara.systems.couplings.coupling import Coupling
+from lara.systems.objectives.objective import LamRead
+from lara.types import Batch, Losses
 
 
-class Moto(nn.Module):
-    """Terms: "tokens", over codes that are real; "action". Samples without codes feed only the action term, samples
-    without actions only the token term."""
+class CodeTokens(Coupling):
+    """policy: with a token head. Terms: "tokens", over codes that are real; "action". Samples without codes feed only
+    the action term, samples without actions only the token term."""
 
     buildable: ClassVar[str] = "model"
 
-    def __init__(self, *, policy: MotoPolicy) -> None:
-        super().__init__()
+    def bind(self, policy: Any, lam: Any) -> None:
         if not isinstance(policy, MotoPolicy):
             raise ConfigError(
                 f"Moto needs a policy with a token head (policy=compact_moto), got {type(policy).__name__}"
             )
-        self.policy = policy
-
-    def parts(self) -> dict[str, nn.Module]:
-        return {f"policy.{name}": part for name, part in self.policy.parts().items()}
+        if lam is not None:
+            raise ConfigError("codes come with the data and would not be asked of the LAM; set system.lam=null")
 
     def terms(self) -> tuple[str, ...]:
         return ("tokens", "action")
@@ -45,14 +44,16 @@ class Moto(nn.Module):
         """The flow's; codes are labels of frames."""
         return ("action",)
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+    def losses(
+        self, policy: MotoPolicy, lam: Any, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
+    ) -> Losses:
         """Metrics: "tokens.accuracy", the share of real codes that the head puts first, given the codes before.
 
         Raises ConfigError when tokens are asked for and the batch has no codes.
         """
         computed: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
-        vl = self.policy.vl_tokens(batch.observation)
+        vl = policy.vl_tokens(batch.observation)
         if "tokens" in terms:
             codes_BT = batch.codes_BT
             if codes_BT is None:
@@ -60,24 +61,14 @@ class Moto(nn.Module):
                     "the term 'tokens' needs codes in the data; set data.codes (see experiment=moto_tiny_tokens)"
                 )
             real_BT = codes_BT >= 0
-            logits_BTK, _ = self.policy.head(vl, codes_BT)
+            logits_BTK, _ = policy.head(vl, codes_BT)
             each = F.cross_entropy(logits_BTK.float().transpose(1, 2), codes_BT.clamp(min=0), reduction="none")
             computed["tokens"] = masked_mean(each, real_BT)
             hit = (logits_BTK.detach().argmax(dim=-1) == codes_BT).float()
             metrics["tokens.accuracy"] = masked_mean(hit, real_BT)
         if "action" in terms:
-            context = self.policy.with_plan(vl)
-            flow = self.policy.flow_from(context, batch.observation, batch.actions_BHA, batch.action_mask_BHA)
-            mask = batch.action_mask_BHA.repeat(self.policy.draws, 1, 1)
+            context = policy.with_plan(vl)
+            flow = policy.flow_from(context, batch.observation, batch.actions_BHA, batch.action_mask_BHA)
+            mask = batch.action_mask_BHA.repeat(policy.draws, 1, 1)
             computed["action"] = velocity_mse(flow.velocity, flow.target, mask)
         return Losses(computed, metrics)
-
-    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
-        return self.losses(batch, terms)
-
-    def after_step(self) -> None:
-        """Nothing follows the weights."""
-
-    @torch.no_grad()
-    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
-        return self.policy.act(observation, steps=steps, generator=generator)

@@ -5,19 +5,18 @@
 The four pairs ab, bc, ac, ba are encoded independently and all of them are quantised (a bottleneck of training only,
 Eq. 5); the three that run forward are decoded (Eqs. 6 and 8), and the two laws act on the continuous latents before the
 quantiser. The laws ask nothing of R^D in particular: any space that is a group will do. The transfer to a policy is
-systems.alam_policy; beside a policy in training, they are LARA's `objective`.
+systems.couplings.step_latents.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from torch import Tensor
+from typing import Any, ClassVar
 
 from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.losses.group import composition, relative, reversal
-from lara.systems.triplet import Triplet, TripletObjective, TripletSystem
+from lara.systems.objectives.objective import check_pairwise, own_names, under_lam
+from lara.systems.objectives.triplet import Triplet, TripletObjective
 from lara.types import Losses
 
 FORWARD = ("ab", "bc", "ac")
@@ -36,7 +35,8 @@ class AdditiveLaws(TripletObjective):
 
     buildable: ClassVar[str] = "model"
 
-    def check(self, lam: LatentActionModel) -> None:
+    def check(self, lam: Any) -> None:
+        check_pairwise(lam, "additive")
         if lam.space.group() is None:
             raise ConfigError(
                 f"the laws need a space with compose, inverse and identity; {type(lam.space).__name__} has none"
@@ -48,34 +48,19 @@ class AdditiveLaws(TripletObjective):
     def losses(self, lam: LatentActionModel, triplet: Triplet, terms: frozenset[str]) -> Losses:
         space = lam.space
         z = space.project(triplet.raw(lam, PAIRS))
-        mask, whole = triplet.mask(FORWARD), triplet.mask(["abc"])
         z_ab, z_bc, z_ac, z_ba = z.chunk(4)
-
         bottleneck = space.bottleneck(z, triplet.mask(PAIRS))
-        computed: dict[str, Tensor] = {f"lam.{name}": value for name, value in bottleneck.terms.items()}
-        now, target = triplet.sources(lam, "aba"), triplet.targets(lam, "bcc")
-        forward = bottleneck.z[: len(now)]  # the way back, last of PAIRS, serves the law alone and is never decoded
-        prediction = lam.decode(now, forward)
-        computed["lam.reconstruction"] = lam.error(prediction, target, mask)
-        if "lam.lpips" in terms:
-            computed["lam.lpips"] = lam.lpips(prediction, target, mask)
+        # the way back, last of PAIRS, serves the law alone and is never decoded
+        steps, mask = triplet.steps("aba", "bcc"), triplet.mask(FORWARD)
+        forward = under_lam(lam.compare(steps, bottleneck.z[: len(mask)], mask, own_names(terms)))
+        computed = forward.terms | {f"lam.{name}": value for name, value in bottleneck.terms.items()}
+
+        whole, there = triplet.mask(["abc"]), triplet.mask(["ab"])
         computed["lam.composition"] = composition(space, z_ab, z_bc, z_ac, whole)
-        computed["lam.reversal"] = reversal(space, z_ab, z_ba, triplet.mask(["ab"]))
+        computed["lam.reversal"] = reversal(space, z_ab, z_ba, there)
         computed["lam.composition_relative"] = relative(computed["lam.composition"], z_ac, whole)
-        computed["lam.reversal_relative"] = relative(computed["lam.reversal"], z_ab, triplet.mask(["ab"]))
+        computed["lam.reversal_relative"] = relative(computed["lam.reversal"], z_ab, there)
 
         metrics = {name: computed[name].detach() for name in LAWS}
         metrics |= {f"lam.{name}": value for name, value in bottleneck.metrics.items()}
-        metrics |= {f"lam.{name}": value for name, value in lam.quality(prediction, target, now, mask).items()}
-        if not lam.training:
-            metrics[f"lam.{lam.measure}_other_latent"] = lam.quality_with_another_latent(forward, target, now, mask)
-        return Losses({name: computed[name] for name in self.terms(lam) if name in terms}, metrics)
-
-
-class Alam(TripletSystem):
-    """ALAM's stage 1: a LAM under `AdditiveLaws`."""
-
-    buildable: ClassVar[str] = "model"
-
-    def __init__(self, *, lam: LatentActionModel) -> None:
-        super().__init__(lam, AdditiveLaws())
+        return Losses({name: computed[name] for name in self.terms(lam) if name in terms}, metrics | forward.metrics)

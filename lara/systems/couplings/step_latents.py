@@ -5,12 +5,12 @@
     L = sum over views w |v^m - target^m|_1 + w |v^u - target^u|_1      one tau for all                  (Eqs. 12 - 14)
 
 The paper's time runs from data to noise; ours is flipped at the process (`policy.process.FlowMatching`), and |v|_1 does
-not see the sign. The variants of Table 3 are the policy's coupling (`TwoStage`) and process (`Diffusion`).
+not see the sign. The variants of Table 3 are the policy's generation (`TwoStage`) and process (`Diffusion`).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -18,27 +18,28 @@ from lara.errors import ConfigError
 from lara.lam.transitions import TransitionEncoder
 from lara.losses.flow import velocity_l1
 from lara.policy.unified_policy import UnifiedPolicy
-from lara.systems.cogeneration import CoGeneration, Error
+from lara.systems.couplings.cogeneration import CoGeneration, Error
 from lara.types import Batch
 
 
-class AlamPolicy(CoGeneration):
+class StepLatents(CoGeneration):
     """policy: over the layout `interleaved`, one latent stream per camera of the batch. lam: ALAM's, or any other (one
-    learned on pairs is the table's "LAM"). error: L1 (the paper); a diffusion variant may want `VelocityMSE`.
-    Terms: latent_1, latent_2, ... (in the order of data.lam_cameras), action."""
+    learned on pairs is the table's "LAM").
+
+    error: L1 (the paper); a diffusion variant may want `velocity_mse`. Terms: latent_1, latent_2, ... (in the order of
+    data.lam_cameras), action.
+    """
 
     buildable: ClassVar[str] = "model"
 
-    def __init__(
-        self, *, policy: UnifiedPolicy, lam: TransitionEncoder | None = None, error: Error = velocity_l1
-    ) -> None:
-        super().__init__(policy=policy, lam=lam, error=error)
+    def __init__(self, *, error: Error = velocity_l1) -> None:
+        super().__init__(error=error)
 
-    def targets(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def targets(self, policy: UnifiedPolicy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """As `latents` says, or from labels (`data.latents`), for which no LAM is needed."""
         if batch.latents_BTVD is None or batch.latent_mask_BT is None:
-            return super().targets(batch)
-        names, horizon = self.policy.latents, self.policy.expert.horizon
+            return super().targets(policy, lam, batch)
+        names, horizon = self.streams, policy.expert.horizon
         steps, cameras = batch.latents_BTVD.shape[1:3]
         if (steps, cameras) != (horizon, len(names)):
             raise ConfigError(
@@ -48,9 +49,11 @@ class AlamPolicy(CoGeneration):
         z = {name: batch.latents_BTVD[:, :, k] for k, name in enumerate(names)}
         return z, dict.fromkeys(names, batch.latent_mask_BT)
 
-    def latents(self, lam: TransitionEncoder, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def latents(
+        self, policy: UnifiedPolicy, lam: TransitionEncoder, batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         frames, cameras = batch.frames_BFVCHW.shape[1:3]
-        names, horizon = self.policy.latents, self.policy.expert.horizon
+        names, horizon = self.streams, policy.expert.horizon
         if (frames, cameras) != (horizon + 1, len(names)):
             raise ConfigError(
                 f"a chunk of {horizon} actions has the latents of {horizon + 1} frames of {len(names)} camera(s), got "
