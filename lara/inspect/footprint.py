@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lara.build import build
 from lara.inspect.peak import step_timeline
-from lara.systems.lara import Lara
 from lara.train.stage import apply_stage
 from lara.types import Batch, Observation
 
@@ -90,17 +89,12 @@ def measure(config: dict[str, Any]) -> Footprint:
         weights={name: weight.at(0) for name, weight in stage.weights.items()},
         parts=parts,
         shapes=_shapes(batch, micro),
-        tap=_tap(system),
+        tap=system.tapped,
         memory=memory,
         peak=None if moving is None else resident + max(moving, learned_bytes),
         flops=(flops + estimated) * samples // TRACED,
         estimated=bool(estimated),
     )
-
-
-def _tap(system: Any) -> str | None:
-    tap = system.coupling.tap if isinstance(system, Lara) else None
-    return None if tap is None else f"{tap} of {system.policy.blocks} blocks"
 
 
 def without_lam(config: dict[str, Any]) -> dict[str, Any] | None:

@@ -25,8 +25,8 @@ import torch
 from torch import nn
 
 from lara.errors import ConfigError
+from lara.policy.policy import Policy
 from lara.policy.tuning import Tuning
-from lara.policy.unified_policy import UnifiedPolicy
 from lara.systems.couplings.coupling import Coupling
 from lara.systems.couplings.uncoupled import Uncoupled
 from lara.systems.objectives.objective import LamRead, Objective
@@ -93,6 +93,11 @@ class Lara(System):
         lam = self.objective.action_terms(self.lam) if self.objective is not None else ()
         return (*self.coupling.action_terms(), *lam)
 
+    @property
+    def tapped(self) -> str | None:
+        tap = self.coupling.tap
+        return None if tap is None else f"{tap} of {self.policy.blocks} blocks"
+
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         lam_terms = frozenset(self.objective.terms(self.lam)) & terms if self.objective is not None else frozenset()
 
@@ -124,8 +129,8 @@ class Lara(System):
         return self.policy.act(observation, steps=steps, generator=generator)
 
     def intervene(self, use: str) -> None:
-        """As `UnifiedPolicy.intervene` says; a policy made elsewhere generates no latents."""
-        if isinstance(self.policy, UnifiedPolicy):
+        """As `Policy.intervene` says; a policy made elsewhere generates no latents."""
+        if isinstance(self.policy, Policy):
             self.policy.intervene(use)
         else:
             super().intervene(use)

@@ -34,6 +34,11 @@ class System(nn.Module, ABC):
         """Those of `terms` that are means over real actions: on data without actions they are 0 and teach nothing."""
         return ()
 
+    @property
+    def tapped(self) -> str | None:
+        """Which state of the policy is aligned, for a person to read; None where none is."""
+        return None
+
     @abstractmethod
     def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
         """The named, UNWEIGHTED scalars of the terms asked for, and detached metrics. No `.item()`, no host sync."""

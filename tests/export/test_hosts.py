@@ -106,5 +106,5 @@ def _sizes():
 
 def _format(host, root):
     """The first package that the policy can be written for; openpi for pi0.5, so that each format has its turn."""
-    policy = load_system(root / "base", sides=("policy",))[0].policy
+    policy = load_policy_side(root / "base")[0].policy
     return "openpi" if host == "pi05" else next(iter(policy.exports))

@@ -55,7 +55,7 @@ def policy_config() -> dict[str, Any]:
             width=32,
             heads=4,
             blocks=4,
-            horizon=HORIZON,
+            layout={"_target_": "lara.policy.tokens.StateAction", "horizon": HORIZON},
             action_dim=ACTION,
             state_dim=STATE,
             slots=3,

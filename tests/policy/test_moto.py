@@ -12,6 +12,7 @@ from lara.policy.backbone import Tokens
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
 from lara.policy.moto import MotoPolicy, TokenHead
+from lara.policy.tokens import StateAction
 from lara.systems.couplings.tokens import CodeTokens
 from lara.systems.lara import Lara
 from tests.tiny import ACTION, HORIZON, SIZE, STATE, open_gates, tiny_batch, tiny_policy
@@ -26,7 +27,14 @@ def _system(draws=1):
         backbone=CompactBackbone(views=1, image_size=SIZE, patch=16, width=32),
         adapter=partial(SelfAttentionAdapter, heads=4),
         expert=partial(
-            FlowExpert, width=32, heads=4, blocks=4, horizon=HORIZON, action_dim=ACTION, state_dim=STATE, slots=3
+            FlowExpert,
+            width=32,
+            heads=4,
+            blocks=4,
+            layout=StateAction(horizon=HORIZON),
+            action_dim=ACTION,
+            state_dim=STATE,
+            slots=3,
         ),
         draws=draws,
     )

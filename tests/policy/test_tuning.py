@@ -49,7 +49,7 @@ def vlm_policy(path, frozen=False):
             width=32,
             heads=4,
             blocks=2,
-            horizon=expert.horizon,
+            layout=expert.layout,
             action_dim=expert.action_dim,
             state_dim=expert.state_dim,
             slots=3,
@@ -260,7 +260,7 @@ def test_what_cannot_be_tuned_is_said(settings, said):
 
 def test_adapters_on_what_is_no_linear_layer_are_refused():
     policy = tiny_policy()
-    policy.lora_regex = {"vlm": "nothing", "expert": r"expert\.encode_action\.up"}
+    policy.lora_regex = {"vlm": "nothing", "expert": r"expert\.robot\.encode_action\.up"}
     with pytest.raises(ConfigError, match="EmbodimentLinear"):
         Tuning(preset="expert_lora").apply(policy)
 

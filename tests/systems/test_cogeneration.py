@@ -16,16 +16,16 @@ from lara.latents.vq import VQSpace
 from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_l1, velocity_mse
 from lara.nn.softvq import SoftVQ
-from lara.policy.coupling import TwoStage
-from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.policy.generation import TwoStage
 from lara.policy.process import Diffusion
+from lara.policy.tokens import Interleaved, LatentChunk, LatentThenAction, StateAction
 from lara.systems.couplings.alignment import Alignment
 from lara.systems.couplings.chunk_latent import ChunkLatent
 from lara.systems.couplings.step_latents import StepLatents
 from lara.systems.lara import Lara
 from lara.train.optim import OptimConfig, build_optimizer, set_lr
 from lara.train.stage import Stage, apply_stage
-from tests.tiny import HORIZON, SIZE, open_gates, tiny_batch, tiny_unified
+from tests.tiny import HORIZON, SIZE, open_gates, tiny_batch, tiny_policy_over
 
 N, QUERIES, DIM = 4, 2, 8
 
@@ -45,12 +45,12 @@ def _rotation(softvq=True):
 
 
 def _rotvla(layout, lam=True, **more):
-    policy = tiny_unified(layout, latent_dim=N if layout.latents else None, draws=2)
+    policy = tiny_policy_over(layout, latent_dim=N if layout.latents else None, draws=2)
     return Lara(policy=policy, lam=_rotation() if lam else None, coupling=ChunkLatent(**more))
 
 
 def _alam(views=1, error=velocity_l1, **policy):
-    policy = tiny_unified(
+    policy = tiny_policy_over(
         Interleaved(horizon=HORIZON, views=views), latent_dim=QUERIES * DIM, project=True, draws=2, **policy
     )
     return Lara(policy=policy, lam=_lam(AdditiveSpace(dim=DIM), QUERIES), coupling=StepLatents(error=error))
@@ -75,7 +75,7 @@ STAGES = {
     "rotvla_expert_only": (lambda: _rotvla(BOTH), tiny_batch, ["policy.expert", "policy.latent", "policy.action"]),
     "alam_transfer": (_alam, _clip, ["policy"]),
     "alam_two_views": (lambda: _alam(views=2), lambda: _clip(views=2), ["policy"]),
-    "alam_two_stage": (lambda: _alam(coupling=TwoStage()), _clip, ["policy"]),
+    "alam_two_stage": (lambda: _alam(generation=TwoStage()), _clip, ["policy"]),
     "alam_diffusion": (lambda: _alam(process=Diffusion(), error=velocity_mse), _clip, ["policy"]),
 }
 
@@ -221,7 +221,7 @@ def test_alignment_and_generation_share_one_latent():
 
 def test_a_system_without_its_lam_acts_and_does_not_train():
     layout, batch = BOTH, tiny_batch()
-    system = Lara(policy=tiny_unified(layout, latent_dim=N), coupling=ChunkLatent())
+    system = Lara(policy=tiny_policy_over(layout, latent_dim=N), coupling=ChunkLatent())
     assert system.act(batch.observation, steps=1).actions_BHA.shape == batch.actions_BHA.shape
     with pytest.raises(ConfigError, match="needs the LAM"):
         system.losses(batch, frozenset({"latent"}))
@@ -258,7 +258,7 @@ def test_alam_learns_the_same_from_labels_as_from_frames(views):
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="4 tokens of 4 dims, the policy 3 of 4"):
-        Lara(policy=tiny_unified(LatentChunk(latents=3), latent_dim=N), lam=_rotation(), coupling=ChunkLatent())
+        Lara(policy=tiny_policy_over(LatentChunk(latents=3), latent_dim=N), lam=_rotation(), coupling=ChunkLatent())
     with pytest.raises(ConfigError, match="no latents; leave the LAM out"):
         _rotvla(StateAction(horizon=HORIZON))
     with pytest.raises(ConfigError, match="stage III with latents"):

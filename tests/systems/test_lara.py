@@ -12,7 +12,8 @@ from lara.systems.lam import LamSystem
 from lara.systems.lara import Lara
 from tests.tiny import HORIZON, open_gates, shorten, tiny_batch, tiny_lam, tiny_policy, tiny_system
 
-LAM_SIDE, POLICY_SIDE = ("lam.encoder", "lam.former"), ("policy.backbone", "policy.adapter", "policy.expert")
+LAM_SIDE = ("lam.encoder", "lam.former")
+POLICY_SIDE = ("policy.backbone", "policy.adapter", "policy.expert", "policy.action")
 
 
 def _losses(system, batch=None, terms=None, seed=0):
@@ -184,7 +185,7 @@ def test_several_draws_align_each_draw_with_its_own_sample():
     for draws in (1, 2):
         system = tiny_system(draws=draws, depth=1)  # gates shut: block 1 is the identity on the action tokens
         with torch.no_grad():
-            system.policy.expert.encode_action.up.weight.zero_()  # the noise cannot be seen
+            system.policy.expert.robot.encode_action.up.weight.zero_()  # the noise cannot be seen
         losses.append(_losses(system, terms=["align"]).terms["align"])
     torch.testing.assert_close(losses[0], losses[1])
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lara.errors import ConfigError
 from lara.lam.transitions import TransitionEncoder
 from lara.losses.flow import velocity_mse
-from lara.policy.unified_policy import UnifiedPolicy
+from lara.policy.policy import Policy
 from lara.systems.couplings.alignment import Alignment
 from lara.systems.couplings.cogeneration import CoGeneration
 from lara.systems.objectives.objective import LamRead
@@ -64,7 +64,7 @@ class ChunkLatent(CoGeneration):
         return (*super().terms(), *(self.align.align_terms() if self.align is not None else ()))
 
     def latents(
-        self, policy: UnifiedPolicy, lam: TransitionEncoder, batch: Batch
+        self, policy: Policy, lam: TransitionEncoder, batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         frames, cameras = batch.frames_BFVCHW.shape[1:3]
         if (frames, cameras) != (2, 1):
@@ -76,7 +76,7 @@ class ChunkLatent(CoGeneration):
         return {"latent": z_BQD}, {"latent": batch.frame_mask_BF.all(dim=1)[:, None].expand(z_BQD.shape[:2])}
 
     def losses(
-        self, policy: UnifiedPolicy, lam: Any, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
+        self, policy: Policy, lam: Any, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
     ) -> Losses:
         z, real = self.targets(policy, lam, batch)
         generated, flow = self.generate(policy, batch, z, real)

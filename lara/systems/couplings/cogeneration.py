@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.lam.transitions import TransitionEncoder
-from lara.policy.unified_policy import CoFlow, UnifiedPolicy
+from lara.policy.generation import StreamFlow
+from lara.policy.policy import Policy
 from lara.systems.couplings.coupling import Coupling
 from lara.systems.objectives.objective import LamRead
 from lara.types import Batch, Losses
@@ -40,13 +41,13 @@ class CoGeneration(Coupling):
         self.acts = False
 
     @abstractmethod
-    def latents(self, policy: UnifiedPolicy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def latents(self, policy: Policy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Stream -> latents (B, tokens, D), and which are real (B, tokens)."""
 
     def bind(self, policy: Any, lam: Any) -> None:
-        if not isinstance(policy, UnifiedPolicy):
+        if not isinstance(policy, Policy):
             raise ConfigError(
-                f"{type(self).__name__} needs a policy that generates latents (policy=compact_unified or dit_unified), "
+                f"{type(self).__name__} needs a policy that generates latents (its layout, see conf/layout), "
                 f"got {type(policy).__name__}"
             )
         if lam is not None and not isinstance(lam, TransitionEncoder):
@@ -67,12 +68,12 @@ class CoGeneration(Coupling):
         return tuple(name for name in self.terms() if name not in self.streams)
 
     def losses(
-        self, policy: UnifiedPolicy, lam: Any, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
+        self, policy: Policy, lam: Any, batch: Batch, terms: frozenset[str], read: Callable[[], LamRead]
     ) -> Losses:
         z, real = self.targets(policy, lam, batch)
         return self.generate(policy, batch, z, real)[0]
 
-    def targets(self, policy: UnifiedPolicy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def targets(self, policy: Policy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`latents` of the batch; nothing for a layout without them.
 
         Raises:
@@ -91,10 +92,10 @@ class CoGeneration(Coupling):
         return self.latents(policy, lam, batch)
 
     def generate(
-        self, policy: UnifiedPolicy, batch: Batch, z: dict[str, Tensor], real: dict[str, Tensor]
-    ) -> tuple[Losses, CoFlow]:
+        self, policy: Policy, batch: Batch, z: dict[str, Tensor], real: dict[str, Tensor]
+    ) -> tuple[Losses, StreamFlow]:
         """One error per stream with the size of its latents as a metric, and the pass itself."""
-        flow = policy.co_flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA, z, real)
+        flow = policy.stream_flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA, z, real)
         masks = {name: mask[..., None] for name, mask in real.items()} | {"action": batch.action_mask_BHA}
         computed = {
             name: self.error(answer, flow.targets[name], masks[name].repeat(policy.draws, 1, 1).expand_as(answer))

@@ -17,7 +17,7 @@ from torch import Tensor
 from lara.errors import ConfigError
 from lara.lam.transitions import TransitionEncoder
 from lara.losses.flow import velocity_l1
-from lara.policy.unified_policy import UnifiedPolicy
+from lara.policy.policy import Policy
 from lara.systems.couplings.cogeneration import CoGeneration, Error
 from lara.types import Batch
 
@@ -35,7 +35,7 @@ class StepLatents(CoGeneration):
     def __init__(self, *, error: Error = velocity_l1) -> None:
         super().__init__(error=error)
 
-    def targets(self, policy: UnifiedPolicy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def targets(self, policy: Policy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """As `latents` says, or from labels (`data.latents`), for which no LAM is needed."""
         if batch.latents_BTVD is None or batch.latent_mask_BT is None:
             return super().targets(policy, lam, batch)
@@ -50,7 +50,7 @@ class StepLatents(CoGeneration):
         return z, dict.fromkeys(names, batch.latent_mask_BT)
 
     def latents(
-        self, policy: UnifiedPolicy, lam: TransitionEncoder, batch: Batch
+        self, policy: Policy, lam: TransitionEncoder, batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         frames, cameras = batch.frames_BFVCHW.shape[1:3]
         names, horizon = self.streams, policy.expert.horizon

@@ -68,7 +68,7 @@ class CodeTokens(Coupling):
             metrics["tokens.accuracy"] = masked_mean(hit, real_BT)
         if "action" in terms:
             context = policy.with_plan(vl)
-            flow = policy.flow_from(context, batch.observation, batch.actions_BHA, batch.action_mask_BHA)
+            flow = policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA, context)
             mask = batch.action_mask_BHA.repeat(policy.draws, 1, 1)
             computed["action"] = velocity_mse(flow.velocity, flow.target, mask)
         return Losses(computed, metrics)

@@ -26,7 +26,7 @@ class Composition:
 
 
 def redrawn(module: torch.nn.Module, seed: int = 7) -> torch.nn.Module:
-    """The module with every weight drawn anew, and what starts at zero opened, in the order of part and parameter names.
+    """The module with every weight drawn anew and what starts at zero opened, in the order of part and parameter names.
 
     The golden losses of what is built through this depend on what is computed, and not on the order in which a
     constructor happens to draw its weights.

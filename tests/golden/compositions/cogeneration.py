@@ -13,15 +13,15 @@ from lara.latents.rotation import RotationSpace
 from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_l1, velocity_mse
 from lara.nn.softvq import SoftVQ
-from lara.policy.coupling import TwoStage
-from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.policy.generation import TwoStage
 from lara.policy.process import Diffusion
+from lara.policy.tokens import Interleaved, LatentChunk, LatentThenAction, StateAction
 from lara.systems.couplings.alignment import Alignment
 from lara.systems.couplings.chunk_latent import ChunkLatent
 from lara.systems.couplings.step_latents import StepLatents
 from lara.systems.lara import Lara
 from tests.golden.compositions import Composition, redrawn
-from tests.tiny import HORIZON, SIZE, tiny_batch, tiny_unified
+from tests.tiny import HORIZON, SIZE, tiny_batch, tiny_policy_over
 
 N, QUERIES, DIM = 4, 2, 8
 
@@ -37,14 +37,14 @@ def teacher(space, queries):
 
 
 def rotvla_policy(layout, **more):
-    policy = redrawn(tiny_unified(layout, latent_dim=N if layout.latents else None, draws=2))
+    policy = redrawn(tiny_policy_over(layout, latent_dim=N if layout.latents else None, draws=2))
     lam = teacher(RotationSpace(dim=N, softvq=SoftVQ(dim=N, codes=8)), N) if layout.latents else None
     return Lara(policy=policy, lam=lam, coupling=ChunkLatent(**more))
 
 
 def alam_policy(views=1, error=velocity_l1, lam=True, **policy):
     layout = Interleaved(horizon=HORIZON, views=views)
-    policy = redrawn(tiny_unified(layout, latent_dim=QUERIES * DIM, project=True, draws=2, **policy))
+    policy = redrawn(tiny_policy_over(layout, latent_dim=QUERIES * DIM, project=True, draws=2, **policy))
     lam = teacher(AdditiveSpace(dim=DIM), QUERIES) if lam else None
     return Lara(policy=policy, lam=lam, coupling=StepLatents(error=error))
 
@@ -77,6 +77,6 @@ COMPOSITIONS = {
     "alam_policy": Composition(alam_policy, transitions),
     "alam_policy_two_cameras": Composition(lambda: alam_policy(views=2), lambda: transitions(views=2)),
     "alam_policy_labels": Composition(lambda: alam_policy(lam=False), written_down),
-    "alam_policy_two_stage": Composition(lambda: alam_policy(coupling=TwoStage()), transitions),
+    "alam_policy_two_stage": Composition(lambda: alam_policy(generation=TwoStage()), transitions),
     "alam_policy_diffusion": Composition(lambda: alam_policy(process=Diffusion(), error=velocity_mse), transitions),
 }

@@ -9,6 +9,7 @@ from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
 from lara.policy.moto import MotoPolicy, TokenHead
+from lara.policy.tokens import StateAction
 from lara.systems.couplings.tokens import CodeTokens
 from lara.systems.lara import Lara
 from tests.golden.compositions import Composition
@@ -26,12 +27,12 @@ class TokensOnly(CodeTokens):
 
 def policy():
     torch.manual_seed(0)
-    sizes = {"width": 32, "heads": 4, "blocks": 4}
+    sizes = {"layout": StateAction(horizon=HORIZON), "width": 32, "heads": 4, "blocks": 4}
     return MotoPolicy(
         head=partial(TokenHead, tokens=TOKENS, codes=CODES, heads=4, layers=2),
         backbone=CompactBackbone(views=1, image_size=SIZE, patch=16, width=32),
         adapter=partial(SelfAttentionAdapter, heads=4),
-        expert=partial(FlowExpert, horizon=HORIZON, action_dim=ACTION, state_dim=STATE, slots=3, **sizes),
+        expert=partial(FlowExpert, action_dim=ACTION, state_dim=STATE, slots=3, **sizes),
         draws=2,
     )
 

@@ -1,4 +1,4 @@
-"""One expert for all layouts: LARA's is its special case to the bit, and latents and actions travel as they should."""
+"""One expert for all layouts: latents and actions travel as they should, together or one after the other."""
 
 import dataclasses
 
@@ -7,52 +7,13 @@ import torch
 
 from lara.errors import ConfigError
 from lara.ops.flow import flip_time, sample_tau
-from lara.policy.coupling import Joint, TwoStage
-from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.policy.generation import Joint, TwoStage
 from lara.policy.process import Diffusion, FlowMatching
 from lara.policy.streams import SETTLE, RunningScale
-from tests.tiny import ACTION, HORIZON, open_gates, shorten, tiny_batch, tiny_policy, tiny_unified
+from lara.policy.tokens import Interleaved, LatentChunk, LatentThenAction, StateAction, TokenLayout
+from tests.tiny import ACTION, HORIZON, open_gates, tiny_batch, tiny_policy_over
 
 DIM = 7
-
-
-def _same_weights():
-    """FlowExpert's policy and the unified one over [state | action], with the same numbers in every tensor."""
-    old, new = tiny_policy(draws=2), tiny_unified(StateAction(horizon=HORIZON), latent_dim=None, draws=2)
-    open_gates(old)
-    theirs = old.state_dict()
-    renamed = {}
-    for key, value in theirs.items():
-        if key == "expert.positions":
-            renamed["expert.robot.state_position"] = value[:, :1]
-            renamed["expert.robot.positions"] = value[:, 1:]
-            continue
-        for part in ("time", "blocks", "norm_out", "modulation_out"):
-            key = key.replace(f"expert.{part}.", f"expert.trunk.{part}.")
-        for part in ("encode_state", "encode_action", "decode_action"):
-            key = key.replace(f"expert.{part}.", f"expert.robot.{part}.")
-        renamed[key] = value
-    new.load_state_dict(renamed)
-    return old.eval(), new.eval()
-
-
-@pytest.mark.parametrize("steps", [HORIZON, 2])
-def test_the_layout_of_lara_is_the_policy_of_lara_bit_for_bit(steps):
-    old, new = _same_weights()
-    batch = shorten(tiny_batch(), steps)
-    outputs = []
-    for policy in (old, new):
-        torch.manual_seed(3)
-        outputs.append(policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA))
-    assert torch.equal(outputs[0].velocity, outputs[1].velocity)
-    assert torch.equal(outputs[0].target, outputs[1].target)
-    assert torch.equal(outputs[0].tau_B, outputs[1].tau_B)
-    assert outputs[0].states.keys() == outputs[1].states.keys()
-    assert all(torch.equal(v, outputs[1].states[k]) for k, v in outputs[0].states.items())
-    chunks = [
-        p.act(batch.observation, steps=3, generator=torch.Generator().manual_seed(0)).actions_BHA for p in (old, new)
-    ]
-    torch.testing.assert_close(*chunks, rtol=0, atol=1e-6)  # euler divides by the steps, a process multiplies
 
 
 def _latents(policy, batch, seed=0):
@@ -69,22 +30,22 @@ LAYOUTS = {
 
 
 def _ready(name, **changes):
-    policy = tiny_unified(LAYOUTS[name], **changes).eval()
+    policy = tiny_policy_over(LAYOUTS[name], **changes).eval()
     open_gates(policy)
     return policy
 
 
-def _co_flow(policy, batch, z=None, real=None, seed=0):
+def _stream_flow(policy, batch, z=None, real=None, seed=0):
     given, all_real = _latents(policy, batch)
     torch.manual_seed(seed)
-    return policy.co_flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA, z or given, real or all_real)
+    return policy.stream_flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA, z or given, real or all_real)
 
 
-@pytest.mark.parametrize("coupling", [Joint, TwoStage])
+@pytest.mark.parametrize("generation", [Joint, TwoStage])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_every_stream_has_an_answer_and_states_are_those_of_the_actions(name, coupling):
-    policy, batch = _ready(name, coupling=coupling(), draws=2), tiny_batch()
-    flow = _co_flow(policy, batch)
+def test_every_stream_has_an_answer_and_states_are_those_of_the_actions(name, generation):
+    policy, batch = _ready(name, generation=generation(), draws=2), tiny_batch()
+    flow = _stream_flow(policy, batch)
     assert set(flow.answers) == set(flow.targets) == {*policy.latents, "action"}
     for stream, answer in flow.answers.items():
         assert answer.shape == flow.targets[stream].shape
@@ -100,18 +61,18 @@ def test_states_are_those_after_each_block_at_the_places_of_the_actions():
     captured = {}
     for k, block in enumerate(policy.expert.blocks, start=1):
         block.register_forward_hook(lambda m, a, out, k=k: captured.__setitem__(f"block_{k}", out))
-    flow = _co_flow(policy, batch)
+    flow = _stream_flow(policy, batch)
     places = [i for i, (n, _) in enumerate(policy.expert.layout.tokens()) if n == "action"]
     assert all(torch.equal(flow.states[name], value[:, places]) for name, value in captured.items())
 
 
-@pytest.mark.parametrize("coupling", [Joint, TwoStage])
-def test_latents_that_are_not_real_reach_nothing(coupling):
-    policy, batch = _ready("interleaved", coupling=coupling()), tiny_batch()
+@pytest.mark.parametrize("generation", [Joint, TwoStage])
+def test_latents_that_are_not_real_reach_nothing(generation):
+    policy, batch = _ready("interleaved", generation=generation()), tiny_batch()
     z, real = _latents(policy, batch)
     real["latent_1"][:, 2] = False
-    before = _co_flow(policy, batch, z, real)
-    after = _co_flow(
+    before = _stream_flow(policy, batch, z, real)
+    after = _stream_flow(
         policy, batch, {**z, "latent_1": torch.where(real["latent_1"][..., None], z["latent_1"], 1e6)}, real
     )
     for name, value in before.answers.items():
@@ -122,14 +83,14 @@ def test_a_sample_without_actions_feeds_the_latents_all_the_same():
     policy, batch = _ready("latent_action"), tiny_batch()
     silent = dataclasses.replace(batch, action_mask_BHA=torch.zeros_like(batch.action_mask_BHA))
     noisy = dataclasses.replace(silent, actions_BHA=batch.actions_BHA + 50)
-    a, b = _co_flow(policy, silent), _co_flow(policy, noisy)
+    a, b = _stream_flow(policy, silent), _stream_flow(policy, noisy)
     assert torch.equal(a.answers["latent"], b.answers["latent"])
     assert torch.isfinite(a.answers["action"]).all()
 
 
 def test_the_target_does_not_move_the_projection_and_the_input_does():
     policy, batch = _ready("interleaved", project=True), tiny_batch()
-    flow = _co_flow(policy, batch)
+    flow = _stream_flow(policy, batch)
     assert all(not target.requires_grad for target in flow.targets.values())
     weight = policy.expert.stream("latent_1").project.weight
     assert weight.shape == (ACTION, DIM)
@@ -147,9 +108,9 @@ def _act(policy, batch, use="use", seed=0, steps=3):
 
 
 @pytest.mark.parametrize("process", [FlowMatching, Diffusion])
-@pytest.mark.parametrize("coupling", [Joint, TwoStage])
-def test_acting_is_a_function_of_the_seed_and_leaves_padding_at_zero(coupling, process):
-    policy, batch = _ready("interleaved", coupling=coupling(), process=process()), tiny_batch()
+@pytest.mark.parametrize("generation", [Joint, TwoStage])
+def test_acting_is_a_function_of_the_seed_and_leaves_padding_at_zero(generation, process):
+    policy, batch = _ready("interleaved", generation=generation(), process=process()), tiny_batch()
     chunks = [_act(policy, batch, seed=s) for s in (0, 0, 1)]
     assert torch.equal(chunks[0], chunks[1])
     assert not torch.equal(chunks[0], chunks[2])
@@ -157,9 +118,9 @@ def test_acting_is_a_function_of_the_seed_and_leaves_padding_at_zero(coupling, p
     assert chunks[0][:, :, :4].any()
 
 
-@pytest.mark.parametrize("coupling", [Joint, TwoStage])
-def test_interventions_change_what_is_done(coupling):
-    policy, batch = _ready("interleaved", coupling=coupling()), tiny_batch()
+@pytest.mark.parametrize("generation", [Joint, TwoStage])
+def test_interventions_change_what_is_done(generation):
+    policy, batch = _ready("interleaved", generation=generation()), tiny_batch()
     chunks = {use: _act(policy, batch, use) for use in ("use", "freeze", "block", "shuffle")}
     assert torch.equal(chunks["use"], _act(policy, batch, "use"))
     for a in chunks:
@@ -173,11 +134,11 @@ def _break_latents(policy, by=5.0):
         policy.expert.stream(name).head.down.bias.data += by
 
 
-@pytest.mark.parametrize("coupling", [Joint, TwoStage])
+@pytest.mark.parametrize("generation", [Joint, TwoStage])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_blocked_actions_feel_no_latent_and_frozen_latents_stay_noise(name, coupling):
+def test_blocked_actions_feel_no_latent_and_frozen_latents_stay_noise(name, generation):
     """Under both, what the latents' head says cannot matter; without them it does."""
-    policy, batch = _ready(name, coupling=coupling()), tiny_batch()
+    policy, batch = _ready(name, generation=generation()), tiny_batch()
     uses = ("use", "freeze", "block")
     before = {use: _act(policy, batch, use) for use in uses}
     _break_latents(policy)
@@ -185,13 +146,13 @@ def test_blocked_actions_feel_no_latent_and_frozen_latents_stay_noise(name, coup
     assert [torch.equal(before[use], after[use]) for use in uses] == [False, True, True]
 
 
-@pytest.mark.parametrize("coupling", [Joint, TwoStage])
-def test_shuffling_leaves_the_latents_themselves_alone(coupling):
+@pytest.mark.parametrize("generation", [Joint, TwoStage])
+def test_shuffling_leaves_the_latents_themselves_alone(generation):
     """The actions see another order; the latents that are generated are the same as without."""
-    policy, batch = _ready("interleaved", coupling=coupling()), tiny_batch()
+    policy, batch = _ready("interleaved", generation=generation()), tiny_batch()
     seen = {}
-    solve = policy.coupling.solve
-    policy.coupling.solve = lambda *given, **how: seen.setdefault(how["use"], solve(*given, **how))
+    solve = policy.generation.solve
+    policy.generation.solve = lambda *given, **how: seen.setdefault(how["use"], solve(*given, **how))
     _act(policy, batch, "use")
     _act(policy, batch, "shuffle")
     for name in policy.latents:
@@ -201,13 +162,13 @@ def test_shuffling_leaves_the_latents_themselves_alone(coupling):
 
 def test_interventions_that_cannot_be_are_refused():
     with pytest.raises(ConfigError, match="needs latents"):
-        tiny_unified(StateAction(horizon=HORIZON), latent_dim=None).intervene("block")
+        tiny_policy_over(StateAction(horizon=HORIZON), latent_dim=None).intervene("block")
     with pytest.raises(ConfigError, match="without a time axis"):
         _ready("latent_action").intervene("shuffle")
     with pytest.raises(ConfigError, match="one of use, freeze"):
         _ready("latent_action").intervene("melt")
     with pytest.raises(ConfigError, match="latents only"):
-        tiny_unified(LatentChunk(latents=2)).act(tiny_batch().observation, steps=1)
+        tiny_policy_over(LatentChunk(latents=2)).act(tiny_batch().observation, steps=1)
     policy, batch = _ready("latent_action"), tiny_batch()
     with pytest.raises(ConfigError, match="cannot be trained on actions alone"):
         policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
@@ -215,7 +176,7 @@ def test_interventions_that_cannot_be_are_refused():
 
 def test_two_stages_finish_the_latents_before_the_first_action_moves():
     """The latents are the same whatever the actions' noise, and the action pass sees them clean, at tau = 1."""
-    policy, batch = _ready("interleaved", coupling=TwoStage()), tiny_batch()
+    policy, batch = _ready("interleaved", generation=TwoStage()), tiny_batch()
     asked = []
     policy.expert.register_forward_pre_hook(
         lambda m, a: asked.append((set(a[0]), {k: v[0].item() for k, v in a[1].items()}))
@@ -229,10 +190,11 @@ def test_two_stages_finish_the_latents_before_the_first_action_moves():
 
 def test_two_stages_need_latents_that_do_not_see_actions():
     layout = LatentThenAction(latents=2, horizon=HORIZON)
-    both = dataclasses.replace(layout, arrows=(*layout.arrows, ("latent", "action", "all")))
-    policy = tiny_unified(both, coupling=TwoStage())
+    arrows = (*layout.arrows, ("latent", "action", "all"))
+    both = TokenLayout(segments=layout.segments, arrows=arrows, context=layout.context)
+    policy = tiny_policy_over(both, generation=TwoStage())
     with pytest.raises(ConfigError, match="latents first"):
-        _co_flow(policy, tiny_batch())
+        _stream_flow(policy, tiny_batch())
 
 
 # ------------------------------------------------------------------------------------------------ processes

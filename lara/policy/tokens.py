@@ -34,15 +34,14 @@ action would reach the latent one block later.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lara.errors import ConfigError
 
-Reach = Literal["all", "past", "now"]
-Arrow = tuple[str, str, Reach]
+Arrow = tuple[str, str, str]  # viewer, seen, reach: "all" | "past" | "now", checked below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +199,7 @@ class Interleaved(TokenLayout):
         arrows: list[Arrow] = [("state", "state", "all")]
         for viewer in (*latents, "action"):
             seen = (*latents, "action") if viewer == "action" else latents
-            arrows += [(viewer, "state", "all"), *((viewer, other, "past") for other in seen)]  # type: ignore[list-item]
+            arrows += [(viewer, "state", "all"), *((viewer, other, "past") for other in seen)]
         super().__init__(
             segments=(("state", 1), *((name, horizon) for name in latents), ("action", horizon)),
             arrows=tuple(arrows),

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lara.errors import ConfigError
 from lara.policy.backbone import Tokens
-from lara.policy.layout import TokenLayout
+from lara.policy.contract import FlowOutput
+from lara.policy.expert import FlowExpert
 from lara.policy.process import Process
-from lara.policy.unified import UnifiedExpert
+from lara.policy.tokens import TokenLayout
 
 Use = Literal["use", "freeze", "block", "shuffle"]
 USES: tuple[Use, ...] = ("use", "freeze", "block", "shuffle")
@@ -33,18 +34,26 @@ class Given(NamedTuple):
     dims_B1A: Tensor | None = None
 
 
-class Answer(NamedTuple):
-    """One training pass: stream -> what the network answered, and should have; states and tau_B of the actions (of the
-    latents where there are no actions)."""
+class StreamFlow(NamedTuple):
+    """One training pass over `draws` noise draws of B samples; draw r of sample b is row r * B + b.
+
+    answers, targets: stream -> (B * draws, tokens, width), what the network answered, and should have. states: of the
+    ACTION tokens, as in `FlowOutput`; {} where the layout has none. tau_B: of the actions (of the latents where there
+    are no actions).
+    """
 
     answers: dict[str, Tensor]
     targets: dict[str, Tensor]
     states: dict[str, Tensor]
     tau_B: Tensor
 
+    def of_actions(self) -> FlowOutput:
+        """The part that a policy without latents has."""
+        return FlowOutput(self.answers["action"], self.targets["action"], self.states, self.tau_B)
+
 
 @runtime_checkable
-class Coupling(Protocol):
+class Generation(Protocol):
     """train(): one pass over clean `data`, noised with `noise`. solve(): from `noise` to clean streams.
 
     use: what the actions get of the latents (004, section F). "use" everything; "freeze" the latents stay the noise
@@ -52,11 +61,13 @@ class Coupling(Protocol):
     actions see the latents in the order `shuffled` (H,), their values kept.
     """
 
-    def train(self, expert: UnifiedExpert, process: Process, data: Streams, noise: Streams, given: Given) -> Answer: ...
+    def train(
+        self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, given: Given
+    ) -> StreamFlow: ...
 
     def solve(
         self,
-        expert: UnifiedExpert,
+        expert: FlowExpert,
         process: Process,
         noise: Streams,
         given: Given,
@@ -70,15 +81,15 @@ class Coupling(Protocol):
 class Joint:
     """One time for all streams, and every step moves all of them (001, Eq. 14; 004, Eqs. 12-15)."""
 
-    def train(self, expert: UnifiedExpert, process: Process, data: Streams, noise: Streams, given: Given) -> Answer:
+    def train(self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, given: Given) -> StreamFlow:
         tau_B = process.tau(len(given.state_BS), given.state_BS.device)
         noisy, targets = _noised(process, data, noise, tau_B)
         answers, states = _ask(expert, noisy, dict.fromkeys(noisy, tau_B), given, None)
-        return Answer(answers, targets, states, tau_B)
+        return StreamFlow(answers, targets, states, tau_B)
 
     def solve(
         self,
-        expert: UnifiedExpert,
+        expert: FlowExpert,
         process: Process,
         noise: Streams,
         given: Given,
@@ -111,7 +122,7 @@ class TwoStage:
 
     buildable: ClassVar[str] = "model"
 
-    def train(self, expert: UnifiedExpert, process: Process, data: Streams, noise: Streams, given: Given) -> Answer:
+    def train(self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, given: Given) -> StreamFlow:
         _require_latents_first(expert.layout)
         n, device = len(given.state_BS), given.state_BS.device
         tau_B, latent_tau_B = process.tau(n, device), process.tau(n, device)
@@ -124,11 +135,11 @@ class TwoStage:
         seen = {**{name: data[name] for name in latents}, **actions}
         tau = {name: tau_B if name == "action" else done for name in seen}
         second, states = _ask(expert, seen, tau, given, None)
-        return Answer({**answers, "action": second["action"]}, targets | action_targets, states, tau_B)
+        return StreamFlow({**answers, "action": second["action"]}, targets | action_targets, states, tau_B)
 
     def solve(
         self,
-        expert: UnifiedExpert,
+        expert: FlowExpert,
         process: Process,
         noise: Streams,
         given: Given,
@@ -166,7 +177,7 @@ def _noised(
 
 
 def _ask(
-    expert: UnifiedExpert, noisy: Streams, tau: Streams, given: Given, layout: TokenLayout | None
+    expert: FlowExpert, noisy: Streams, tau: Streams, given: Given, layout: TokenLayout | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     answers, states = expert(noisy, tau, given.real, given.context, given.state_BS, given.embodiment_B, layout)
     if "action" in answers and given.dims_B1A is not None:

@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-import lara.policy.layout as layouts
+import lara.policy.tokens as layouts
 from lara.errors import ConfigError
 from lara.policy.backbone import Tokens
-from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction, TokenLayout
-from lara.policy.unified import UnifiedExpert
+from lara.policy.expert import FlowExpert
+from lara.policy.tokens import Interleaved, LatentChunk, LatentThenAction, StateAction, TokenLayout
 from tests.tiny import ACTION, STATE, open_gates
 
 LAYOUTS = {
@@ -59,7 +59,7 @@ def test_the_docstring_prints_the_real_masks(call, layout):
 
 def _expert(layout, *, blocks=4):
     torch.manual_seed(0)
-    expert = UnifiedExpert(
+    expert = FlowExpert(
         layout=layout,
         width=32,
         heads=4,
