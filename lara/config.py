@@ -83,7 +83,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     from omegaconf import OmegaConf, open_dict
 
     with open_dict(config):
-        for side in ("policy", "lam", "align"):  # written once, used through system: what the system leaves out is gone
+        for side in ("policy", "lam"):  # written once, used through system: what the system leaves out is gone
             if "system" in config and config.system.get(side) is None and side in config:
                 del config[side]
     missing = left_open(config)

@@ -147,4 +147,4 @@ def _inherited_statistics(config: dict[str, Any]) -> Any:
 
 def saved_config(config: dict[str, Any]) -> dict[str, Any]:
     """What goes into the checkpoint: groups that the system already contains are not kept twice."""
-    return {key: value for key, value in config.items() if key not in ("policy", "lam", "align", "latent")}
+    return {key: value for key, value in config.items() if key not in ("policy", "lam", "objective", "align", "latent")}

@@ -7,7 +7,7 @@ import torch
 
 from lara.cli import main
 from lara.errors import CheckpointError
-from lara.serve.load import load_system
+from lara.serve.load import load_lam
 from lara.serve.policy import load_policy
 from lara.store.checkpoint import read_checkpoint
 
@@ -100,8 +100,8 @@ def test_every_term_and_every_health_figure_is_logged(runs):
 def test_joint_training_starts_from_the_stage_one_lam(world, runs):
     _, train = world
     start = train("demo_lara", "lara_start", f"stage.load.lam={runs['lam']}", "stage.steps=1", "optim.lr=1e-12")
-    before, after = (load_system(run, sides=("lam",), ema=False)[0] for run in (runs["lam"], start))
-    torch.testing.assert_close(before.lam.former.down[0].weight, after.lam.former.down[0].weight)
+    before, after = (load_lam(run, ema=False)[0] for run in (runs["lam"], start))
+    torch.testing.assert_close(before.former.down[0].weight, after.former.down[0].weight)
 
 
 def test_post_training_keeps_slot_and_statistics_of_a_known_robot_and_gives_a_new_one_its_own(world, runs):

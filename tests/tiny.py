@@ -20,11 +20,9 @@ from lara.losses.alignment import RawCosine
 from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
-from lara.policy.layout import TokenLayout
 from lara.policy.policy import Policy
-from lara.policy.unified import UnifiedExpert
-from lara.policy.unified_policy import UnifiedPolicy
-from lara.systems.alignment import Alignment
+from lara.policy.tokens import StateAction, TokenLayout
+from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.types import Batch, Observation
 
@@ -62,32 +60,32 @@ def tiny_latbot(**changes) -> LatBotLam:
     return LatBotLam(**{**settings, **changes})
 
 
-def tiny_policy(*, blocks: int = 4, views: int = 1, horizon: int = HORIZON, draws: int = 1, seed: int = 0) -> Policy:
+def tiny_policy(*, horizon: int = HORIZON, **changes) -> Policy:
+    """LARA's layout; changes: those of `tiny_policy_over`."""
+    return tiny_policy_over(StateAction(horizon=horizon), latent_dim=None, **changes)
+
+
+def tiny_policy_over(
+    layout: TokenLayout,
+    *,
+    latent_dim: int | None = 7,
+    project: bool = False,
+    blocks: int = 4,
+    views: int = 1,
+    seed: int = 0,
+    **changes,
+) -> Policy:
+    """A tiny policy over any layout; changes: generation, process, draws."""
     torch.manual_seed(seed)
     return Policy(
         backbone=CompactBackbone(views=views, image_size=SIZE, patch=16, width=32),
         adapter=partial(SelfAttentionAdapter, heads=4),
         expert=partial(
-            FlowExpert, width=32, heads=4, blocks=blocks, horizon=horizon, action_dim=ACTION, state_dim=STATE, slots=3
-        ),
-        draws=draws,
-    )
-
-
-def tiny_unified(
-    layout: TokenLayout, *, latent_dim: int | None = 7, project: bool = False, seed: int = 0, **changes
-) -> UnifiedPolicy:
-    """A tiny policy over any layout; changes: coupling, process, draws."""
-    torch.manual_seed(seed)
-    return UnifiedPolicy(
-        backbone=CompactBackbone(views=1, image_size=SIZE, patch=16, width=32),
-        adapter=partial(SelfAttentionAdapter, heads=4),
-        expert=partial(
-            UnifiedExpert,
+            FlowExpert,
             layout=layout,
             width=32,
             heads=4,
-            blocks=4,
+            blocks=blocks,
             latent_dim=latent_dim,
             project_latents=project,
             action_dim=ACTION,
@@ -103,17 +101,23 @@ def tiny_system(*, draws: int = 1, lam: dict | None = None, **align) -> Lara:
     return Lara(
         policy=tiny_policy(draws=draws),
         lam=tiny_lam(**(lam or {})),
-        align=partial(Alignment, objective=objective, **align),
+        coupling=Alignment(objective=objective, **align),
     )
 
 
 def open_gates(module: torch.nn.Module, seed: int = 1) -> None:
-    """Fresh AdaLN gates and heads are zero, which makes an expert the identity; tests of what flows open them."""
+    """Fresh AdaLN gates and heads are zero, which makes an expert the identity; tests of what flows open them.
+
+    An expert's head is opened after its trunk, in the order in which its weights are drawn.
+    """
     generator = torch.Generator().manual_seed(seed)
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad and not p.any()]
+    trunk = max((i for i, (name, _) in enumerate(named) if "trunk." in name and "expert." in name), default=-1)
+    heads = [pair for pair in named[: trunk + 1] if "robot.decode_action" in pair[0]]
+    rest = [pair for pair in named[: trunk + 1] if "robot.decode_action" not in pair[0]]
     with torch.no_grad():
-        for p in module.parameters():
-            if p.requires_grad and not p.any():
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
+        for _, p in (*rest, *heads, *named[trunk + 1 :]):
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
 
 
 def open_frozen_gates(module: torch.nn.Module, seed: int = 2) -> None:

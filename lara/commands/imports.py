@@ -43,7 +43,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
     from lara.lam.moto import IMAGENET_MEAN, IMAGENET_STD, load_moto, moto_config
     from lara.lam.moto_files import read_tensors
     from lara.store.checkpoint import step_folders, write_checkpoint
-    from lara.systems.lara import Lara
+    from lara.systems.lam import LamSystem
     from lara.train.parts import part_paths
     from lara.train.versions import versions
 
@@ -56,7 +56,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
     config["encoder"]["weights"] = encoder
     read_tensors(source)  # what is wrong with them is said before an encoder is fetched
     lam = load_moto(source, encoder=build(config["encoder"], "model"), **pixels)
-    system = Lara(lam=lam)
+    system = LamSystem(lam=lam)
     # the checkpoint holds the encoder's weights too: who loads it need not download them again
     config["encoder"]["weights"] = "random"
     return write_checkpoint(
@@ -67,7 +67,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
             "config": {
                 "name": output.name,
                 "imported_from": str(source),
-                "system": {"_target_": "lara.systems.lara.Lara", "policy": None, "align": None, "lam": config},
+                "system": {"_target_": "lara.systems.lam.LamSystem", "lam": config},
             },
             "parts": part_paths(system),
             "train": {"step": 0},

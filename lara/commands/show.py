@@ -46,6 +46,6 @@ def _show(overrides: Sequence[str], *, with_config: bool) -> None:
             OmegaConf.update(config, key, "(to be given)")
     plain = resolved(config)
     if with_config:
-        shown = {k: v for k, v in plain.items() if k not in ("policy", "lam", "align", "latent")}
+        shown = {k: v for k, v in plain.items() if k not in ("policy", "lam", "objective", "align", "latent")}
         print(OmegaConf.to_yaml(OmegaConf.create(shown)))
     print(describe(plain))

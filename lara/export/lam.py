@@ -38,7 +38,7 @@ def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Pat
     coder = lam.space.coder()
     config = {
         "name": saved.config.get("name", saved.name),
-        "system": {"_target_": "lara.systems.lara.Lara", "policy": None, "align": None, "lam": settings},
+        "system": {"_target_": "lara.systems.lam.LamSystem", "lam": settings},
     }
     if "data" in saved.config:
         config["data"] = saved.config["data"]

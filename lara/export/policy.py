@@ -27,7 +27,7 @@ from lara.export.lerobot import write_lerobot
 from lara.export.openpi import write_openpi
 from lara.export.origin import origin
 from lara.policy.tuning import merge
-from lara.serve.load import load_system
+from lara.serve.load import load_policy_side
 from lara.store.checkpoint import Checkpoint
 from lara.store.export import Export, fill_export
 from lara.store.files import whole_folder
@@ -54,7 +54,11 @@ class Trained:
 
 def _native(trained: Trained, folder: Path) -> None:
     saved, policy = trained.saved, trained.system.policy
-    plain = {k: None if k in ("lam", "align") else v for k, v in saved.config["system"].items() if k != "tuning"}
+    plain = {
+        k: None if k in ("lam", "objective", "coupling") else v
+        for k, v in saved.config["system"].items()
+        if k != "tuning"
+    }
     card = {
         "format": 1,
         "what": "policy",
@@ -105,7 +109,7 @@ def export_policy(
     output = Path(output)
     if output.exists():
         raise ConfigError(f"{output} exists already; choose another output, or move it away")
-    system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
+    system, saved = load_policy_side(checkpoint, ema=ema)
     merge(system.policy)
     kinds = {"native": "policy", **getattr(system.policy, "exports", {})}
     if to not in kinds or (to != "native" and not hasattr(system.policy, "vendor_state_dict")):

@@ -82,8 +82,6 @@ def measure(config: dict[str, Any]) -> Footprint:
     moving = _peak(system, example_batch(config["data"], micro), stage.weights_at(0))
     if moving is not None and half:
         moving = (moving + learned_bytes) // 2  # activations in two bytes; gradients, where they are there, in four
-    align = getattr(system, "align", None)
-    blocks = getattr(getattr(system, "policy", None), "blocks", 0)
     return Footprint(
         stage=stage.name,
         steps=stage.steps,
@@ -91,7 +89,7 @@ def measure(config: dict[str, Any]) -> Footprint:
         weights={name: weight.at(0) for name, weight in stage.weights.items()},
         parts=parts,
         shapes=_shapes(batch, micro),
-        tap=f"{align.tap} of {blocks} blocks" if align is not None else None,
+        tap=system.tapped,
         memory=memory,
         peak=None if moving is None else resident + max(moving, learned_bytes),
         flops=(flops + estimated) * samples // TRACED,
@@ -102,11 +100,11 @@ def measure(config: dict[str, Any]) -> Footprint:
 def without_lam(config: dict[str, Any]) -> dict[str, Any] | None:
     """The same policy trained by its action term alone; None where there is no policy beside a LAM."""
     system = config["system"]
-    if not all(system.get(side) for side in ("policy", "lam", "align")):
+    if not all(system.get(side) for side in ("policy", "lam", "coupling")):
         return None
     return {
         **config,
-        "system": {**system, "lam": None, "align": None},
+        "system": {**system, "lam": None, "coupling": None},
         "stage": {**config["stage"], "learn": ["policy"], "weights": {"action": 1.0}, "load": {}},
         "optim": {**config["optim"], "lr_scale": {}},
         "data": {**config["data"], "lam_cameras": []},

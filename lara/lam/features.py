@@ -80,17 +80,6 @@ class FeatureActionModel(LatentActionModel):
         token everywhere."""
         return {"error": _relative(prediction, target, mask_B), "error_copy": _relative(now, target, mask_B)}
 
-    @torch.no_grad()
-    def quality_with_another_latent(
-        self,
-        z_BQD: Float[Tensor, "B Q D"],
-        target: Float[Tensor, "B P E"],
-        now: Float[Tensor, "B P E"],
-        mask_B: Bool[Tensor, "B"],
-    ) -> Float[Tensor, ""]:
-        """The relative error when every sample is decoded with its neighbour's latent."""
-        return _relative(self.decode(now, z_BQD.roll(1, dims=0)), target, mask_B & mask_B.roll(1))
-
 
 def _relative(tokens_BPE: Tensor, target_BPE: Tensor, mask_B: Tensor) -> Tensor:
     tokens, target = tokens_BPE.float(), target_BPE.float()

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from lara.errors import ConfigError
 from lara.lam.decoders.unified import UnifiedPrediction
+from lara.lam.quality import both_real, frame_quality, others
 from lara.latents.scene_motion import SceneMotionSpace
 from lara.losses.reconstruction import pixel_mse
-from lara.ops.images import psnr
 from lara.ops.masks import masked_mean
 from lara.types import LatentAction, Losses
 
@@ -147,20 +147,11 @@ class LatBotLam(nn.Module):
         computed["action"] = action_mse(out.actions, actions_BHA, real)
         if "lpips" in terms:
             computed["lpips"] = self.perceptual(normalizer.to_unit(out.frame), normalizer.to_unit(target), mask_B)
-        metrics |= self._quality(out.frame, target, now, mask_B)
+        metrics |= frame_quality(normalizer, out.frame, target, now, mask_B)
         metrics["action_of_mean"] = _error_of_mean(actions_BHA, real)
         if not self.training:
             metrics |= self._with_another_latent(bottleneck.z, target, now, state_BS, actions_BHA, real, mask_B)
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
-
-    @torch.no_grad()
-    def _quality(self, prediction: Tensor, target: Tensor, now: Tensor, mask_B: Tensor) -> dict[str, Tensor]:
-        to_unit = self.decoder.normalizer.to_unit
-        target = to_unit(target)
-        return {
-            "psnr": masked_mean(psnr(to_unit(prediction.float()), target), mask_B),
-            "psnr_copy": masked_mean(psnr(now.float() / 255.0, target), mask_B),
-        }
 
     @torch.no_grad()
     def _with_another_latent(
@@ -173,11 +164,10 @@ class LatBotLam(nn.Module):
         real_BHA: Tensor,
         mask_B: Tensor,
     ) -> dict[str, Tensor]:
-        to_unit = self.decoder.normalizer.to_unit
-        both = mask_B & mask_B.roll(1)
-        swapped = self.decode_both(now, z_BQD.roll(1, dims=0), state_BS)
+        both = both_real(mask_B)
+        swapped = self.decode_both(now, others(z_BQD), state_BS)
         return {
-            "psnr_other_latent": masked_mean(psnr(to_unit(swapped.frame.float()), to_unit(target)), both),
+            "psnr_other_latent": frame_quality(self.decoder.normalizer, swapped.frame, target, now, both)["psnr"],
             "action_other_latent": action_mse(swapped.actions, actions_BHA, real_BHA & both[:, None, None]),
         }
 

@@ -8,15 +8,24 @@ The same pair always gives the same z: no dropout, no patch shuffling, no noise 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from lara.lam.quality import both_real, frame_quality, others
 from lara.losses.reconstruction import feature_mse, pixel_mse
-from lara.ops.images import psnr
 from lara.types import LatentAction, Losses
+
+
+class Steps(NamedTuple):
+    """n steps from one frame to another: uint8 (n, C, h, w), and the encoder's tokens (n, P, E), of both ends."""
+
+    now: Tensor
+    now_tokens: Tensor
+    future: Tensor
+    future_tokens: Tensor
 
 
 class LatentActionModel(nn.Module):
@@ -105,23 +114,49 @@ class LatentActionModel(nn.Module):
     ) -> Losses:
         """The terms asked for (names without the "lam." prefix), over samples whose two frames are real."""
         bottleneck = self.space.bottleneck(latent.z_BQD, mask_B)
-        computed = dict(bottleneck.terms)
-        metrics = dict(bottleneck.metrics)
+        computed, metrics = dict(bottleneck.terms), dict(bottleneck.metrics)
         if terms & {"reconstruction", "lpips", "feature"}:
-            now = self.source(frames_BFCHW[:, 0], tokens_BFPE[:, 0])
-            target = self.target(frames_BFCHW[:, 1], tokens_BFPE[:, 1])
-            prediction = self.decode(now, bottleneck.z)
-            computed["reconstruction"] = self.error(prediction, target, mask_B)
-            if "lpips" in terms:
-                computed["lpips"] = self.lpips(prediction, target, mask_B)
-            if "feature" in terms:
-                predicted = self.encoder.forward_unit(self.decoder.normalizer.to_unit(prediction))
-                computed["feature"] = feature_mse(predicted, tokens_BFPE[:, 1], mask_B)
-            metrics |= self.quality(prediction, target, now, mask_B)
-            if not self.training:
-                other = self.quality_with_another_latent(bottleneck.z, target, now, mask_B)
-                metrics[f"{self.measure}_other_latent"] = other
+            steps = Steps(frames_BFCHW[:, 0], tokens_BFPE[:, 0], frames_BFCHW[:, 1], tokens_BFPE[:, 1])
+            decoded = self.compare(steps, bottleneck.z, mask_B, terms)
+            computed |= decoded.terms
+            metrics |= decoded.metrics
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
+
+    def compare(
+        self, steps: Steps, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"], terms: frozenset[str]
+    ) -> Losses:
+        """What comes out of the decoder, against the frames at the end of each step.
+
+        Args:
+            z_BQD: as it comes out of the bottleneck, one latent per step.
+            mask_B: the steps whose two frames are real.
+            terms: the model's own names; lpips and feature are computed only if they are here, reconstruction always.
+
+        Returns:
+            Terms reconstruction, lpips and feature; metrics of `quality`, and, except while training, `measure` with
+            another sample's latent.
+        """
+        now, target = self.source(steps.now, steps.now_tokens), self.target(steps.future, steps.future_tokens)
+        prediction = self.decode(now, z_BQD)
+        computed = {"reconstruction": self.error(prediction, target, mask_B)}
+        if "lpips" in terms:
+            computed["lpips"] = self.lpips(prediction, target, mask_B)
+        if "feature" in terms:
+            predicted = self.encoder.forward_unit(self.decoder.normalizer.to_unit(prediction))
+            computed["feature"] = feature_mse(predicted, steps.future_tokens, mask_B)
+        metrics = self.quality(prediction, target, now, mask_B)
+        if not self.training:
+            # a second pass of the decoder
+            with torch.no_grad():
+                swapped = self.decode(now, others(z_BQD))
+                quality = self.quality(swapped, target, now, both_real(mask_B))
+            metrics[f"{self.measure}_other_latent"] = quality[self.measure]
+        return Losses(computed, metrics)
+
+    def step_error(self, steps: Steps, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+        """The reconstruction term alone, of steps decoded with these latents."""
+        now, target = self.source(steps.now, steps.now_tokens), self.target(steps.future, steps.future_tokens)
+        return self.error(self.decode(now, z_BQD), target, mask_B)
 
     def source(self, frames_BCHW: UInt8[Tensor, "B C h w"], tokens_BPE: Float[Tensor, "B P E"]) -> Tensor:
         """What `decode` starts from: the current frame."""
@@ -151,25 +186,4 @@ class LatentActionModel(nn.Module):
         mask_B: Bool[Tensor, "B"],
     ) -> dict[str, Tensor]:
         """Mean PSNR in dB of the prediction and of copying the current frame; prediction and target normalised."""
-        normalizer = self.decoder.normalizer
-        target = normalizer.to_unit(target)
-        n = mask_B.sum().clamp(min=1)
-        ours = (psnr(normalizer.to_unit(prediction.float()), target) * mask_B).sum() / n
-        copy = (psnr(now.float() / 255.0, target) * mask_B).sum() / n
-        return {"psnr": ours, "psnr_copy": copy}
-
-    @torch.no_grad()
-    def quality_with_another_latent(
-        self,
-        z_BQD: Float[Tensor, "B Q D"],
-        target: Float[Tensor, "B C h w"],
-        now: UInt8[Tensor, "B C h w"],
-        mask_B: Bool[Tensor, "B"],
-    ) -> Float[Tensor, ""]:
-        """PSNR when every sample is decoded with its neighbour's latent. As good as with its own: the latent is not
-        listened to, however well the decoder predicts. Not while training: it costs a second pass of the decoder."""
-        normalizer = self.decoder.normalizer
-        swapped = self.decode(now, z_BQD.roll(1, dims=0))
-        both = mask_B & mask_B.roll(1)
-        value = psnr(normalizer.to_unit(swapped.float()), normalizer.to_unit(target))
-        return (value * both).sum() / both.sum().clamp(min=1)
+        return frame_quality(self.decoder.normalizer, prediction, target, now, mask_B)

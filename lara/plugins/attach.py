@@ -20,8 +20,7 @@ from lara.errors import ConfigError
 from lara.lam.model import LatentActionModel
 from lara.losses.alignment import RawCosine
 from lara.plugins.capture import Capture, Point, Token, pick_token, tiles
-from lara.policy.contract import FlowOutput
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
 
 PAPER_WEIGHT = 0.01  # w_1 = w_2 of 003, Eq. 7
 COMMITMENT = 0.25  # of the VQ term inside the LAM's own loss
@@ -61,8 +60,8 @@ def attach(
     token, first_action: see `pick_token`; the default is each sample's last REAL action step.
     width:     of the hidden state; read off a Linear or a norm, to be given for other modules.
     projector: layers of the MLP f (1 = the release's single Linear), or f itself, (n, width) -> (n, Q * D).
-    objective: see losses.alignment. alignment: further settings of `systems.alignment.Alignment` (pool, stop_gradient,
-               floor, target, ...).
+    objective: see losses.alignment. alignment: further settings of `systems.couplings.alignment.Alignment` (pool,
+               stop_gradient, floor, target, ...).
     weights:   term -> factor, of all terms that shall be computed; default 0.01 for each (the commitment 0.0025).
     add:       (the policy's output, our weighted sum) -> the output to return. The default adds to a scalar, to the
                entry or attribute "loss", or to the first of a tuple.
@@ -112,24 +111,15 @@ class Attached(nn.Module):
         self._capture, self._token, self._first_action, self._add = capture, token, first_action, add
         layers = projector if isinstance(projector, int) else 1
         with torch.random.fork_rng(devices=[]):  # the policy's own random stream stays where it was
-            self.align = Alignment(
-                width=width,
-                blocks=1,
-                depth=1,
-                latent_dim=lam.latent_dim,
-                queries=lam.queries,
-                objective=objective,
-                projector_layers=layers,
-                **alignment,
-            )
+            self.align = Alignment(objective=objective, projector_layers=layers, **alignment)
+            self.align.connect(width, lam)
         if isinstance(projector, nn.Module):
             self.align.projector = projector  # type: ignore[assignment]
-        self.align.watch(lam)
-        offered = (*self.align.terms(), *(f"lam.{name}" for name in lam.terms()))
+        offered = (*self.align.align_terms(), *(f"lam.{name}" for name in lam.terms()))
         if weights is None:
             weights = {name: PAPER_WEIGHT * (COMMITMENT if name == "lam.commitment" else 1.0) for name in offered}
         unknown = sorted(set(weights) - set(offered))
-        if unknown or not set(weights) & set(self.align.terms()):
+        if unknown or not set(weights) & set(self.align.align_terms()):
             raise ConfigError(f"weights name terms among {list(offered)}, 'align' with them; got {sorted(weights)}")
         self.weights = dict(weights)
         self.terms: dict[str, Tensor] = {}
@@ -159,16 +149,15 @@ class Attached(nn.Module):
 
     def after_step(self) -> None:
         """To be called after each optimiser step where the alignment's target is a moving average."""
-        if self.align.target is not None:
-            self.align.target.follow(self.lam)
+        self.align.after_step(self.lam)
 
     def _losses(self, hidden: Tensor, lara: Frames) -> Tensor:
         samples = len(lara.frames)
         steps = lara.steps.flatten(2).any(dim=2) if lara.steps is not None and lara.steps.ndim > 2 else lara.steps
         real = hidden.new_ones(samples, dtype=torch.bool) if lara.real is None else lara.real
-        draws = tiles(len(hidden), samples)
+        tiles(len(hidden), samples)  # frames for another number of samples are refused here
         h = pick_token(hidden, self._token, steps, self._first_action).to(_dtype(self.align.projector))
-        acts = hidden.new_ones(samples, 1, dtype=torch.bool) if steps is None else steps.any(dim=1, keepdim=True)
+        acts = real if steps is None else real & steps.any(dim=1)
 
         tokens = self.lam.encode_frames(lara.frames)
         latent = self.lam.latent(tokens)
@@ -181,11 +170,9 @@ class Attached(nn.Module):
             metrics |= {f"lam.{name}": value for name, value in lam.metrics.items()}
         target = self.align.target
         z = latent.z_BQD if target is None else target.latent(self.lam, lara.frames, tokens)
-        # the flow's own numbers are the policy's business; only the state and the number of tiles are looked at
-        flow = FlowOutput(h, h, {self.align.tap: h[:, None]}, h.new_zeros(draws * samples))
-        align = self.align.losses(flow, z, acts, real)
+        align = self.align.agree(h, z, acts)
         terms |= {name: value for name, value in align.terms.items() if name in self.weights}
-        metrics |= {f"align.{name}": value for name, value in align.metrics.items()}
+        metrics |= align.metrics
         self.terms = {name: value.detach() for name, value in terms.items()}
         self.metrics = metrics
         return torch.stack([self.weights[name] * terms[name] for name in self.weights]).sum()

@@ -1,26 +1,28 @@
-"""The flow-matching action expert: a DiT over [state | action_1 .. action_H] that looks at vision-language tokens.
+"""The action expert: one flow-matching DiT for every token layout, with a stream per kind of token.
 
-This is the layout `policy.layout.StateAction` of the one DiT that all layouts share (`policy.trunk`, which also says
-what the named states are). Alignment taps a name, never an index from the end of a list.
+    [ state | latents | actions ] in the layout's order -> trunk under the layout's mask -> a velocity per stream
 
-B batch, H action horizon, A action dims (A_max), S state dims (S_max), E width, L blocks, J VL tokens.
+LARA's layout is [ state | action_1 .. action_H ] (`policy.tokens.StateAction`). What is aligned is a state by its name,
+never an index from the end of a list.
+
+B batch, H action horizon, A action dims (A_max), S state dims (S_max), E width, L blocks; noisy streams are
+(B, tokens, width of it).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lara.errors import ConfigError
-from lara.nn.mlp import EmbodimentMLP
-from lara.nn.vit import learned_positions
 from lara.policy.backbone import Tokens
+from lara.policy.streams import LatentStream, RobotStream
+from lara.policy.tokens import TokenLayout
 from lara.policy.trunk import Trunk
-
-STATE_TOKENS = 1
 
 
 def tapped_state(depth: int, blocks: int) -> str:
@@ -39,50 +41,171 @@ def tapped_state(depth: int, blocks: int) -> str:
     return f"block_{block}"
 
 
-class FlowExpert(Trunk):
-    """slots: robots with their own state and action MLPs. horizon: H. The velocity head starts at zero."""
+class FlowExpert(nn.Module):
+    """layout: which tokens there are and who sees whom; its segment "action", if any, has H tokens.
+
+    slots: robots with their own state and action MLPs. latent_dim: D of one latent token (unused by a layout without
+    latents). project_latents: noise them at the width of an action, as ALAM does. Every velocity head starts at zero.
+    """
 
     buildable: ClassVar[str] = "model"
+
+    attention: Tensor
+    looks: Tensor
+    order: Tensor
 
     def __init__(
         self,
         *,
+        layout: TokenLayout,
         width: int,
         heads: int,
         blocks: int,
         context_width: int,
-        horizon: int,
+        latent_dim: int | None = None,
+        project_latents: bool = False,
         action_dim: int = 32,
         state_dim: int = 64,
         slots: int = 64,
         mlp_ratio: float = 4.0,
     ) -> None:
-        nn.Module.__init__(self)  # the trunk grows below, in the middle: a seed means this order of draws
-        self.horizon, self.action_dim, self.state_dim = horizon, action_dim, state_dim
-        self.slots = slots
-        self.encode_state = EmbodimentMLP(slots, state_dim, width, width)
-        self.encode_action = EmbodimentMLP(slots, action_dim, width, width)
-        self.positions = learned_positions(STATE_TOKENS + horizon, width)
-        self.grow(width=width, heads=heads, blocks=blocks, context_width=context_width, mlp_ratio=mlp_ratio)
-        self.decode_action = EmbodimentMLP(slots, width, width, action_dim)
-        nn.init.zeros_(self.decode_action.down.weight)
+        super().__init__()
+        acts = "action" in layout.names
+        if "state" in layout.names and not acts:
+            raise ConfigError(f"a state token belongs to a robot's actions; the layout {layout.names} has none")
+        if layout.latents and latent_dim is None:
+            raise ConfigError(f"the layout has the latents {layout.latents}; give latent_dim, the numbers of one token")
+        self.layout, self.width = layout, width
+        self.action_dim, self.state_dim, self.slots = action_dim, state_dim, slots
+        self.horizon = layout.length("action") if acts else 0
+        # the order in which weights are drawn is kept: a seed means the same policy as in every result so far
+        self.robot: RobotStream | None = None
+        if acts:
+            self.robot = RobotStream(
+                width=width, horizon=self.horizon, action_dim=action_dim, state_dim=state_dim, slots=slots
+            )
+        self.trunk = Trunk(width=width, heads=heads, blocks=blocks, context_width=context_width, mlp_ratio=mlp_ratio)
+        if self.robot is not None:
+            self.robot.add_head()
+        self.latent = nn.ModuleDict(
+            {
+                name: LatentStream(
+                    tokens=layout.length(name),
+                    dim=latent_dim or 0,
+                    width=width,
+                    project_to=action_dim if project_latents else None,
+                )
+                for name in layout.latents
+            }
+        )
+        self.register_buffer("attention", layout.attention(), persistent=False)
+        self.register_buffer("looks", layout.context_mask(), persistent=False)
+        self.register_buffer("order", layout.order(), persistent=False)
+        self._everybody = _sees_everything(layout)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.trunk.blocks
+
+    def parts(self) -> dict[str, nn.Module]:
+        parts: dict[str, nn.Module] = {"expert": self.trunk}
+        if len(self.latent):
+            parts["latent"] = self.latent
+        return parts if self.robot is None else {**parts, "action": self.robot}
 
     def forward(
         self,
-        x_BHA: Float[Tensor, "B H A"],
-        state_BS: Float[Tensor, "B S"],
-        tau_B: Float[Tensor, "B"],
+        noisy: Mapping[str, Tensor],
+        tau: Mapping[str, Float[Tensor, "B"]],
+        real: Mapping[str, Tensor],
         context: Tokens,
+        state_BS: Float[Tensor, "B S"],
         embodiment_B: Int[Tensor, "B"],
-        step_mask_BH: Bool[Tensor, "B H"],
-    ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
-        """Velocity at every action step, and the named states of the ACTION tokens, each (B, H, E).
+        layout: TokenLayout | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Stream -> velocity, (B, tokens, width of the stream); and the named states of the ACTION tokens, each
+        (B, H, E), {} where the layout has none.
 
-        step_mask_BH: False steps are padding: their values cannot reach any other token.
+        noisy, real: stream -> (B, tokens, width), (B, tokens); what is not real is seen by nobody else. tau: stream ->
+        flow time; the state has that of the actions, or of the latents where those are absent. layout: instead of the
+        expert's own, some of its segments or some of its arrows.
         """
-        state = self.encode_state(state_BS[:, None], embodiment_B)
-        actions = self.encode_action(x_BHA, embodiment_B)
-        x = torch.cat([state, actions], dim=1) + self.positions
-        own_mask = torch.cat([torch.ones_like(step_mask_BH[:, :STATE_TOKENS]), step_mask_BH], dim=1)
-        states = {name: h[:, STATE_TOKENS:] for name, h in self.run(x, tau_B, context, own_mask).items()}
-        return self.decode_action(states["norm_out"], embodiment_B), states
+        own = layout is None or layout == self.layout
+        layout = self.layout if layout is None else layout
+        device = state_BS.device
+        order = self.order if own else layout.order().to(device)
+        sequence, keys = self._embed(layout, noisy, real, state_BS, embodiment_B)
+        sequence, keys = sequence[:, order], keys[:, order]
+        attention = self.attention if own else layout.attention().to(device)
+        looks = self.looks if own else layout.context_mask().to(device)
+        everybody, all_look = self._everybody if own else _sees_everything(layout)
+        states = self.trunk.run(
+            sequence,
+            self._times(layout, tau, order),
+            context,
+            keys if everybody else _with_layout(attention, keys),
+            None if all_look else looks,
+        )
+        where = {name: layout.places(name).to(device) for name in layout.names if name != "state"}
+        last = states["norm_out"]
+        velocity = {name: self._decode(name, last[:, places], embodiment_B) for name, places in where.items()}
+        if "action" not in where:
+            return velocity, {}
+        return velocity, {name: h[:, where["action"]] for name, h in states.items()}
+
+    def _embed(
+        self,
+        layout: TokenLayout,
+        noisy: Mapping[str, Tensor],
+        real: Mapping[str, Tensor],
+        state_BS: Tensor,
+        embodiment_B: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        tokens, keys = [], []
+        for name in layout.names:
+            if name == "state":
+                assert self.robot is not None
+                tokens.append(self.robot.state(state_BS, embodiment_B))
+                keys.append(torch.ones(len(state_BS), 1, dtype=torch.bool, device=state_BS.device))
+                continue
+            if name == "action":
+                assert self.robot is not None
+                tokens.append(self.robot.actions(noisy[name], embodiment_B))
+            else:
+                tokens.append(self.stream(name).embed(noisy[name]))
+            keys.append(real[name])
+        return torch.cat(tokens, dim=1), torch.cat(keys, dim=1)
+
+    def _decode(self, name: str, h_BTE: Tensor, embodiment_B: Tensor) -> Tensor:
+        if name == "action":
+            assert self.robot is not None
+            return self.robot.decode(h_BTE, embodiment_B)
+        return self.stream(name).decode(h_BTE)
+
+    def stream(self, name: str) -> LatentStream:
+        stream = self.latent[name]
+        assert isinstance(stream, LatentStream)
+        return stream
+
+    def _times(self, layout: TokenLayout, tau: Mapping[str, Tensor], order: Tensor) -> Tensor:
+        """(B,) where all streams share one flow time, (B, T) where they do not."""
+        times = [
+            tau[name if name in tau else "action" if "action" in tau else layout.latents[0]] for name in layout.names
+        ]
+        if all(t is times[0] for t in times):
+            return times[0]
+        spread = [t[:, None].expand(-1, n) for t, (_, n) in zip(times, layout.segments, strict=True)]
+        return torch.cat(spread, dim=1)[:, order]
+
+
+def _sees_everything(layout: TokenLayout) -> tuple[bool, bool]:
+    """Whether all tokens see all tokens, and whether all of them see the context."""
+    pairs = {(viewer, seen) for viewer, seen, reach in layout.arrows if reach == "all"}
+    return len(pairs) == len(layout.names) ** 2, set(layout.context) == set(layout.names)
+
+
+def _with_layout(attention_TT: Tensor, keys_BT: Tensor) -> Tensor:
+    """(B, T, T): what the layout allows and is real. A token that is left with nothing sees itself; nobody reads it."""
+    mask = attention_TT & keys_BT[:, None]
+    alone = torch.eye(len(attention_TT), dtype=torch.bool, device=mask.device)
+    return mask | (alone & ~mask.any(dim=2, keepdim=True))

@@ -17,15 +17,22 @@ SMALLEST = 1e-6
 
 
 class RobotStream(nn.Module):
-    """State and action tokens, with MLPs of each robot's own; the velocity head starts at zero."""
+    """State and action tokens, with MLPs of each robot's own; the velocity head starts at zero.
+
+    The head is made by `add_head`, after whatever stands between the two ends.
+    """
 
     def __init__(self, *, width: int, horizon: int, action_dim: int, state_dim: int, slots: int) -> None:
         super().__init__()
+        self.slots, self.width, self.action_dim = slots, width, action_dim
         self.encode_state = EmbodimentMLP(slots, state_dim, width, width)
         self.encode_action = EmbodimentMLP(slots, action_dim, width, width)
         self.state_position = learned_positions(1, width)
         self.positions = learned_positions(horizon, width)
-        self.decode_action = EmbodimentMLP(slots, width, width, action_dim)
+
+    def add_head(self) -> None:
+        """Makes `decode_action`."""
+        self.decode_action = EmbodimentMLP(self.slots, self.width, self.width, self.action_dim)
         nn.init.zeros_(self.decode_action.down.weight)
 
     def state(self, state_BS: Float[Tensor, "B S"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B 1 E"]:
@@ -43,7 +50,8 @@ class LatentStream(nn.Module):
 
     tokens: T. dim: D. project_to: W where latents are linearly projected before they are noised (ALAM: the action
     width); None noises them as they are, W = D. The projection starts orthonormal and learns through what the network
-    SEES; what it must answer is held fixed (the coupling detaches it), or projecting to nothing would be cheapest.
+    SEES; what it must answer is held fixed (detached in `policy.generation`), or projecting to nothing would be
+    cheapest.
     """
 
     def __init__(self, *, tokens: int, dim: int, width: int, project_to: int | None = None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from lara.errors import ConfigError
 from lara.policy.backbone import Backbone
-from lara.types import Observation
+from lara.types import ActionChunk, Observation
 
 
 class Study(NamedTuple):
@@ -26,3 +28,24 @@ class Student(Backbone, Protocol):
     """
 
     def study(self, observation: Observation, texts: tuple[str, ...]) -> Study: ...
+
+
+class BackboneOnly(nn.Module):
+    """A `Student` that has no expert yet: the policy of LatBot's distillation.
+
+    Its one part is "backbone", as that of the policy which it becomes, so that the next stage loads it by that name.
+    """
+
+    buildable: ClassVar[str] = "model"
+
+    def __init__(self, *, backbone: Any) -> None:
+        super().__init__()
+        if backbone is None:
+            raise ConfigError("distillation needs a student; choose a policy whose backbone is one (policy=latbot)")
+        self.backbone: Any = backbone
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {"backbone": self.backbone}
+
+    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
+        raise ConfigError("a student without an expert cannot act; fine-tune it with an expert (stage 3)")

@@ -22,10 +22,6 @@ class Trunk(nn.Module):
 
     def __init__(self, *, width: int, heads: int, blocks: int, context_width: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        self.grow(width=width, heads=heads, blocks=blocks, context_width=context_width, mlp_ratio=mlp_ratio)
-
-    def grow(self, *, width: int, heads: int, blocks: int, context_width: int, mlp_ratio: float) -> None:
-        """Makes the modules; apart from the constructor, for an expert that draws other weights before these."""
         self.width = width
         self.time = TimeEmbedding(width)
         self.blocks = nn.ModuleList(

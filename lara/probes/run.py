@@ -26,7 +26,7 @@ from lara.probes.page import page
 from lara.probes.regression import features
 from lara.probes.result import Result
 from lara.probes.transfer import transfer
-from lara.serve.load import load_system
+from lara.serve.load import load_lam
 from lara.store.export import read_saved
 from lara.store.records import write_json
 
@@ -53,7 +53,7 @@ def probe(config: Mapping[str, Any]) -> Probed:
     unknown = [name for name in config["probe"] if name not in PROBES]
     if unknown or not config["probe"]:
         raise ConfigError(f"there is no probe '{unknown[0]}'. {nearest(unknown[0], PROBES)}" if unknown else "probe=[]")
-    system, saved = load_system(config["checkpoint"], sides=("lam",), ema=config["ema"])
+    lam, saved = load_lam(config["checkpoint"], ema=config["ema"])
     source = read_saved(config["data_of"]).config if config["data_of"] else saved.config
     if "data" not in source:
         raise ConfigError(f"{config['checkpoint']} was imported and knows no data; give data_of=<a run on this data>")
@@ -62,11 +62,11 @@ def probe(config: Mapping[str, Any]) -> Probed:
     settings = {**source["data"], **elsewhere, "cameras": []} | ({"root": config["root"]} if config["root"] else {})
     data = build_data({**source, "inherit": None, "data": settings})
     data.prepare()
-    found = _run(_Asked(system.lam, data, config), config["probe"])
+    found = _run(_Asked(lam, data, config), config["probe"])
     about = {
         "checkpoint": str(config["checkpoint"]),
         "step": saved.step,
-        "latent": f"{system.lam.queries} x {system.lam.space.dim}, {type(system.lam.space).__name__}",
+        "latent": f"{lam.queries} x {lam.space.dim}, {type(lam.space).__name__}",
         "data": str(settings["root"]),
         "camera": data.lam_cameras[config["view"]],
         "held_out_episodes": len(data.validation_episodes),
@@ -74,7 +74,7 @@ def probe(config: Mapping[str, Any]) -> Probed:
     record = {
         **about,
         "config": config,
-        "parameters": sum(p.numel() for p in system.lam.parameters()),
+        "parameters": sum(p.numel() for p in lam.parameters()),
         # with the clips asked for, these say which clips they were
         "clips_of": {
             "episodes": [int(k) for k in data.validation_episodes],

@@ -1,11 +1,12 @@
-"""A checkpoint on disk -> a system in memory, complete or not at all."""
+"""A checkpoint on disk -> a system, or one side of it, in memory; complete or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lara.build import build
 from lara.errors import CheckpointError
@@ -14,57 +15,87 @@ from lara.serve.limits import no_larger_than
 from lara.store.checkpoint import Checkpoint
 from lara.store.export import Export, read_saved
 from lara.store.plain import decoding
+from lara.systems.system import System
 
-SIDES = ("policy", "lam", "align")
 
+def load_system(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint | Export]:
+    """The whole system that a checkpoint's own config describes, in eval mode, and the checkpoint.
 
-def load_system(
-    checkpoint: str | Path, *, sides: tuple[str, ...] = SIDES, ema: bool = True
-) -> tuple[Any, Checkpoint | Export]:
-    """The system that a checkpoint's own config describes, in eval mode, and the checkpoint.
+    Args:
+        checkpoint: a run folder (its latest is taken), one checkpoint folder, or an exported folder.
+        ema: the moving average of the weights where there is one.
 
-    checkpoint: a run folder (its latest is taken), one checkpoint folder, or an exported folder. sides: which of
-    policy, lam and align to build and load; acting needs only the policy, and what is left out costs no memory. ema:
-    the moving average of the weights where there is one. Only this package's classes are built, whatever the config
-    says.
-    Raises CheckpointError when a side is not there, or when the file does not fill what was built completely.
+    Raises:
+        CheckpointError: when the config describes no system, or the file does not fill completely what was built.
     """
     saved = read_saved(checkpoint)
+    return _filled_system(_system_config(saved), saved.weights(ema=ema), checkpoint), saved
+
+
+def load_policy_side(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint | Export]:
+    """The system with its policy alone, which is all that acting needs: what is left out costs no memory.
+
+    Arguments and errors are those of `load_system`; CheckpointError, too, when the run trained no policy.
+    """
+    saved = read_saved(checkpoint)
+    config = _system_config(saved)
+    _require("policy", config, checkpoint)
+    left_out = {name: None for name in ("lam", "objective", "coupling") if name in config}
+    weights = {name: value for name, value in saved.weights(ema=ema).items() if name.startswith("policy.")}
+    system = _filled_system({**config, **left_out}, weights, checkpoint)
+    if not isinstance(getattr(system, "policy", None), nn.Module):
+        raise CheckpointError(f"{checkpoint}: its configuration describes no system with a policy")
+    return system, saved
+
+
+def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint | Export]:
+    """The latent action model of a run, a checkpoint or an exported folder, in eval mode, and where it came from.
+
+    `saved.card` says which frames it was trained on (frame_gap, lam_cameras, lam_image_size, image_fit). Arguments and
+    errors are those of `load_system`; CheckpointError, too, when there is no latent action model.
+    """
+    saved = read_saved(checkpoint)
+    config = _system_config(saved)
+    _require("lam", config, checkpoint)
+    own = {name: value for name, value in saved.weights(ema=ema).items() if name.startswith("lam.")}
+    return _filled(config["lam"], {k.removeprefix("lam."): v for k, v in own.items()}, checkpoint), saved
+
+
+def _system_config(saved: Checkpoint | Export) -> dict[str, Any]:
     with decoding(saved.path / "config.json", CheckpointError):
         config = dict(saved.config["system"])
     if not config:
         raise CheckpointError(f"{saved.path / 'config.json'} describes no system")
-    absent = [side for side in sides if side != "align" and config.get(side) is None]
-    if absent and sides != SIDES:
-        there = [side for side in SIDES if config.get(side) is not None]
-        raise CheckpointError(f"{checkpoint} holds no {' and no '.join(absent)}; it holds {', '.join(there)}")
-    config |= {side: None for side in SIDES if side in config and side not in sides}
-    if "policy" not in sides:
-        config.pop("tuning", None)
-    weights = {k: v for k, v in saved.weights(ema=ema).items() if k.split(".")[0] in sides}
+    return config
+
+
+def _require(side: str, config: Mapping[str, Any], checkpoint: str | Path) -> None:
+    there = [name for name in ("policy", "lam") if config.get(name) is not None]
+    if side not in there:
+        raise CheckpointError(f"{checkpoint} holds no {side}; it holds {', '.join(there) or 'neither policy nor lam'}")
+
+
+def _filled_system(config: Any, weights: Mapping[str, Tensor], checkpoint: str | Path) -> System:
+    system = _filled(config, weights, checkpoint)
+    if not isinstance(system, System):
+        raise CheckpointError(f"{checkpoint}: its configuration describes no system, but a {type(system).__name__}")
+    return system
+
+
+def _filled(config: Any, weights: Mapping[str, Tensor], checkpoint: str | Path) -> nn.Module:
+    """What `config` describes, every tensor of it from `weights`, in eval mode."""
     with filled_elsewhere(), no_larger_than(weights, checkpoint):
-        system = build(config, "model")
-    parts = [getattr(system, side, None) for side in sides if config.get(side) is not None]
-    if not all(isinstance(part, nn.Module) for part in (system, *parts)):
-        raise CheckpointError(f"{checkpoint}: its configuration describes no system with {' and '.join(sides)}")
-    own = system.state_dict()
+        made = build(config, "model")
+    if not isinstance(made, nn.Module):
+        raise CheckpointError(f"{checkpoint}: its configuration describes no model, but a {type(made).__name__}")
+    own = made.state_dict()
     missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
     wrong = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     if missing or unexpected or wrong:
         raise CheckpointError(
-            f"{checkpoint} does not fill its own system: {len(missing)} of {len(own)} tensors missing (first: "
-            f"{missing[:3]}), {len(unexpected)} unexpected (first: {unexpected[:3]}), {len(wrong)} of another shape "
-            f"(first: {wrong[:3]}); it was probably written by another version of lara, see its versions.json"
+            f"{checkpoint} does not fill what its config describes: {len(missing)} of {len(own)} tensors missing "
+            f"(first: {missing[:3]}), {len(unexpected)} unexpected (first: {unexpected[:3]}), {len(wrong)} of another "
+            f"shape (first: {wrong[:3]}); it was probably written by another version of lara, see its versions.json"
         )
-    system.load_state_dict(weights)
-    return system.eval(), saved
-
-
-def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint | Export]:
-    """The `LatentActionModel` of a run, a checkpoint or an exported folder, in eval mode, and where it came from.
-
-    `saved.card` says which frames it was trained on (frame_gap, lam_cameras, lam_image_size, image_fit). Raises
-    CheckpointError as `load_system` does.
-    """
-    system, saved = load_system(checkpoint, sides=("lam",), ema=ema)
-    return system.lam, saved
+    made.load_state_dict(weights)
+    return made.eval()

@@ -13,9 +13,9 @@ import torch
 
 from lara.data.card import DataCard
 from lara.data.images import resize_area
-from lara.errors import CheckpointError, ConfigError, SpecError
+from lara.errors import CheckpointError, SpecError
 from lara.serve.client import PolicyCard
-from lara.serve.load import load_system
+from lara.serve.load import load_policy_side
 from lara.store.plain import decoding
 from lara.systems.system import System
 from lara.types import Observation
@@ -41,11 +41,9 @@ def load_policy(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    system, saved = load_system(checkpoint, sides=("policy",), ema=ema)
+    system, saved = load_policy_side(checkpoint, ema=ema)
     identity = f"{checkpoint} ({saved.name})"
     if latents != "use":
-        if not hasattr(system, "intervene"):
-            raise ConfigError(f"{checkpoint} generates no latents to {latents}; leave client.latents at 'use'")
         system.intervene(latents)
         identity += f", latents={latents}"
     with decoding(saved.path / "data.json", CheckpointError):

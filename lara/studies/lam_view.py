@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from lara.ops.images import psnr
 from lara.probes.baselines import others
 from lara.probes.codebook import usage
 from lara.probes.sheet import sheet
-from lara.serve.load import load_system
+from lara.serve.load import load_lam
 
 BATCHES = 16
 
@@ -52,8 +51,7 @@ class LamView:
 @torch.no_grad()
 def look(run: Path, *, examples: int = 6) -> LamView:
     """Measures the LAM of a run on the held-out episodes of its own data."""
-    system, saved = load_system(run, sides=("lam",))
-    lam: Any = system.lam
+    lam, saved = load_lam(run)
     config = saved.config
     coder = lam.space.coder()
     if coder is None:

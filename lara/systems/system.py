@@ -2,37 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
 
+from lara.errors import ConfigError
 from lara.types import ActionChunk, Batch, Losses, Observation
 
 
-@runtime_checkable
-class System(Protocol):
-    """An nn.Module that holds everything a method trains.
+class System(nn.Module, ABC):
+    """Everything that a method trains, as one module.
 
-    parts():   names to modules, e.g. "lam.encoder", "policy.expert", "align.projector". Together they cover every
-               parameter exactly once (train.stage checks it), so that a stage can say by name what learns.
-    terms():   the names of all loss terms this system can compute, in a fixed order.
-    action_terms(): those of terms() that are means over real actions: without any they are 0 and teach nothing.
-    losses():  the named, unweighted scalar terms asked for in `terms`, and detached metrics. Also the module's forward,
-               so that DDP/FSDP wrap it. No `.item()`, no host sync.
-    after_step(): called once after every optimiser step (EMA targets), also where a non-finite one left the weights
-                  alone; most systems do nothing.
-    act():     an action chunk, normalised; Euler integration in `steps` steps. `generator` makes the noise repeatable.
+    Two kinds exist: a latent action model alone (`systems.lam`), and a policy with whatever it learns from
+    (`systems.lara`). What has a sensible default is defined here; the rest a system must say.
     """
 
-    def parts(self) -> dict[str, nn.Module]: ...
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module]:
+        """Names to modules, e.g. "lam.encoder", "policy.expert", "align.projector".
 
-    def terms(self) -> tuple[str, ...]: ...
+        Together they cover every parameter exactly once (train.parts checks it), so that a stage can say by name what
+        learns and what is loaded.
+        """
 
-    def action_terms(self) -> tuple[str, ...]: ...
+    @abstractmethod
+    def terms(self) -> tuple[str, ...]:
+        """The names of all loss terms that this system can compute, in a fixed order."""
 
-    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses: ...
+    def action_terms(self) -> tuple[str, ...]:
+        """Those of `terms` that are means over real actions: on data without actions they are 0 and teach nothing."""
+        return ()
 
-    def after_step(self) -> None: ...
+    @property
+    def tapped(self) -> str | None:
+        """Which state of the policy is aligned, for a person to read; None where none is."""
+        return None
 
-    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk: ...
+    @abstractmethod
+    def losses(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        """The named, UNWEIGHTED scalars of the terms asked for, and detached metrics. No `.item()`, no host sync."""
+
+    def forward(self, batch: Batch, terms: frozenset[str]) -> Losses:
+        """`losses`, where DDP and FSDP hook in."""
+        return self.losses(batch, terms)
+
+    def after_step(self) -> None:
+        """Called after every optimiser step, also where a non-finite one left the weights alone (moving averages)."""
+
+    def after_load(self) -> None:
+        """Called once after parts were loaded from another run."""
+
+    def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
+        """An action chunk, normalised; integration from noise in `steps` steps.
+
+        Args:
+            generator: makes the noise repeatable.
+
+        Raises:
+            ConfigError: for a system that has nothing to act with.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot act; train a policy")
+
+    def intervene(self, use: str) -> None:
+        """From now on, what the actions get of the latents that are generated beside them: "use" is everything.
+
+        Raises:
+            ConfigError: for a system that generates no latents, or an intervention that it does not know.
+        """
+        if use != "use":
+            raise ConfigError(f"{type(self).__name__} generates no latents to {use}; leave client.latents at 'use'")

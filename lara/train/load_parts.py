@@ -20,7 +20,7 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
     ema: the moving averages, where the checkpoint has them. A part may sit elsewhere in the other system; it is found
     by its part name. A part with LoRA adapters may start from one without: the base weights are taken, the adapters
     stay fresh (they change nothing until they learn). Returns part -> number of tensors loaded; afterwards the system's
-    `after_load()`, if it has one, is called. Raises ConfigError for an unknown prefix or a part named
+    `after_load()` is called. Raises ConfigError for an unknown prefix or a part named
     twice, CheckpointError (before anything was changed) when a part is absent, filled less than completely,
     over-filled, or of another shape.
     """
@@ -59,9 +59,8 @@ def load_parts(system: System, load: Mapping[str, str | Path], *, ema: bool = Fa
     with torch.no_grad():
         for name, value in planned.items():
             own[name].copy_(value)
-    after_load = getattr(system, "after_load", None)
-    if counts and callable(after_load):
-        after_load()
+    if counts:
+        system.after_load()
     return counts
 
 

@@ -57,13 +57,13 @@ def test_its_latents_are_the_runs_own(run, exported):
 
 def test_a_stage_starts_from_it_and_an_export_can_be_exported_again(exported, tmp_path):
     system = tiny_system(lam={"seed": 5})
-    before = system.state_dict()["policy.expert.positions"].clone()
+    before = system.state_dict()["policy.expert.robot.positions"].clone()
     counts = load_parts(system, {"lam": exported})
     lam, _ = load_lam(exported)
     assert set(counts) == {f"lam.{name}" for name in lam.parts()}
     for name, value in lam.state_dict().items():
         assert torch.equal(system.lam.state_dict()[name], value), name
-    assert torch.equal(system.state_dict()["policy.expert.positions"], before)
+    assert torch.equal(system.state_dict()["policy.expert.robot.positions"], before)
     assert main(["export", "lam", f"checkpoint={exported}", f"output={tmp_path}/again"]) == 0
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (exported / "model.safetensors").read_bytes()
 

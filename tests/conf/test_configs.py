@@ -106,14 +106,14 @@ def shrink(config):
     if system.get("policy") and ".hosts." in system["policy"]["_target_"]:
         config["system"] = system = {**system, "policy": _tiny_host(config)}
     elif system.get("policy") and "expert" not in system["policy"]:
-        _shrink_student(system["policy"])
+        _shrink_student(system["policy"]["backbone"])
     elif system.get("policy") and "dim" in system["policy"]["backbone"]:
         _shrink_student(system["policy"]["backbone"])
         system["policy"]["adapter"]["heads"] = 2
         system["policy"]["expert"] |= {"width": 32, "heads": 4, "slots": 3}
     elif system.get("policy"):
         system["policy"]["expert"] |= {"width": 32, "heads": 4, "slots": 3}
-        if "layout" in system["policy"]["expert"]:
+        if system["policy"]["expert"]["blocks"] > 16:
             system["policy"]["expert"]["blocks"] = 4
         if "image_size" in system["policy"]["backbone"]:
             system["policy"]["backbone"] |= {"image_size": 32, "width": 32}
@@ -370,4 +370,4 @@ def test_a_lam_of_two_cameras_is_two_settings():
     assert batch.frames_BFVCHW.shape[2] == 2
     terms = system.losses(batch, frozenset(system.terms())).terms
     sum(terms.values()).backward()
-    assert system.align.projector[-1].weight.grad.any()
+    assert system.coupling.projector[-1].weight.grad.any()

@@ -12,7 +12,7 @@ from lara.cli import main
 from lara.config import choices, compose, resolved
 from lara.export.policy import export_policy
 from lara.policy.tuning import merge
-from lara.serve.load import load_system
+from lara.serve.load import load_policy_side
 from lara.serve.policy import load_policy
 from lara.store.checkpoint import read_checkpoint
 from tests.export.test_policy import observed
@@ -54,7 +54,7 @@ def test_with_adapters_only_they_the_projector_and_the_lam_change(run):
     plain = {k: k.replace(".base_layer.", ".") for k in frozen}
     assert all(torch.equal(tuned[k], base[plain[k]]) for k in frozen)
     assert any(tuned[k].any() for k in policy if "lora_B" in k)
-    assert {k.split(".")[0] for k in set(tuned) - policy} == {"lam", "align"}
+    assert {k.split(".")[0] for k in set(tuned) - policy} == {"lam", "coupling"}
 
 
 def test_the_export_has_the_base_s_names_the_trained_actions_and_no_byte_of_the_lam(run, tmp_path):
@@ -63,7 +63,7 @@ def test_the_export_has_the_base_s_names_the_trained_actions_and_no_byte_of_the_
     trained, exported = load_policy(checkpoint=f"{root}/lora"), load_policy(checkpoint=str(native))
     merge(trained.system.policy)
     assert np.array_equal(trained.act(observed(trained)), exported.act(observed(exported)))
-    base = load_system(root / "base", sides=("policy",))[0].policy
+    base = load_policy_side(root / "base")[0].policy
     assert set(load_file(native / "model.safetensors")) == {f"policy.{name}" for name in base.state_dict()}
 
     records = tmp_path / "records"
@@ -94,7 +94,7 @@ def test_what_is_exported_loads_into_the_host_again(run, tmp_path):
     )
     policy = build(config["system"])
     policy.policy.load_vendor(str(out))
-    system = load_system(root / "lora", sides=("policy",))[0]
+    system = load_policy_side(root / "lora")[0]
     merge(system.policy)
     theirs = policy.policy.state_dict()
     assert all(torch.equal(v, theirs[k]) for k, v in system.policy.state_dict().items())
@@ -106,5 +106,5 @@ def _sizes():
 
 def _format(host, root):
     """The first package that the policy can be written for; openpi for pi0.5, so that each format has its turn."""
-    policy = load_system(root / "base", sides=("policy",))[0].policy
+    policy = load_policy_side(root / "base")[0].policy
     return "openpi" if host == "pi05" else next(iter(policy.exports))

@@ -18,7 +18,7 @@ from lara.errors import CheckpointError, ConfigError
 from lara.export.policy import export_policy
 from lara.policy.policy import Policy
 from lara.policy.tuning import merge
-from lara.serve.load import load_system
+from lara.serve.load import load_policy_side, load_system
 from lara.serve.policy import load_policy
 from lara.store.checkpoint import read_checkpoint
 from lara.store.export import FILES, read_saved
@@ -62,18 +62,18 @@ def test_the_native_folder_acts_bit_for_bit_as_the_run_and_under_the_same_names(
     assert main(["export", "policy", f"checkpoint={runs}/plain", "to=native", f"output={tmp_path}/out"]) == 0
     trained, exported = load_policy(checkpoint=f"{runs}/plain"), load_policy(checkpoint=f"{tmp_path}/out")
     assert np.array_equal(trained.act(observed(trained)), exported.act(observed(exported)))
-    own = load_system(runs / "plain", sides=("policy",))[0].policy.state_dict()
+    own = load_policy_side(runs / "plain")[0].policy.state_dict()
     assert list(load_file(tmp_path / "out" / "model.safetensors")) == sorted(f"policy.{name}" for name in own)
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES | {"manifest.json"}
     assert exported.system.lam is None
-    assert exported.system.align is None
+    assert exported.system.coupling.parts() == {}
 
 
 def test_adapters_are_merged_into_the_base_s_names_and_the_actions_stay(runs, tmp_path):
     export_policy(checkpoint=runs / "lora", to="native", output=tmp_path / "out")
     adapted, exported = load_policy(checkpoint=f"{runs}/lora"), load_policy(checkpoint=f"{tmp_path}/out")
     np.testing.assert_allclose(adapted.act(observed(adapted)), exported.act(observed(exported)), rtol=1e-4, atol=1e-5)
-    plain = load_system(runs / "plain", sides=("policy",))[0].policy.state_dict()
+    plain = load_policy_side(runs / "plain")[0].policy.state_dict()
     assert set(load_file(tmp_path / "out" / "model.safetensors")) == {f"policy.{name}" for name in plain}
     merge(adapted.system.policy)
     assert np.array_equal(adapted.act(observed(adapted)), exported.act(observed(exported)))
@@ -99,7 +99,7 @@ def test_no_byte_of_lam_or_projector_is_in_any_file(runs, tmp_path, vendor, to):
 
 def test_lerobot_s_files_hold_the_vendor_s_keys_and_our_normalisation(runs, tmp_path, vendor):
     out = export_policy(checkpoint=runs / "plain", to="lerobot", output=tmp_path / "out")
-    system, saved = load_system(runs / "plain", sides=("policy",))
+    system, saved = load_policy_side(runs / "plain")
     weights = load_file(out / "model.safetensors")
     assert {n.removeprefix("model.") for n in weights} == set(system.policy.state_dict())
     assert all(torch.equal(weights[f"model.{n}"], t) for n, t in system.policy.state_dict().items())

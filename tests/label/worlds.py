@@ -55,7 +55,7 @@ def policy_config() -> dict[str, Any]:
             width=32,
             heads=4,
             blocks=4,
-            horizon=HORIZON,
+            layout={"_target_": "lara.policy.tokens.StateAction", "horizon": HORIZON},
             action_dim=ACTION,
             state_dim=STATE,
             slots=3,
@@ -69,10 +69,10 @@ def joint_run(output: Path, *, space: dict[str, Any] = VQ, gap: int = 4, camera:
         "_target_": "lara.systems.lara.Lara",
         "policy": policy_config(),
         "lam": lam_config(space),
-        "align": _partial(
-            "lara.systems.alignment.Alignment",
-            objective=_partial("lara.losses.alignment.RawCosine"),
-        ),
+        "coupling": {
+            "_target_": "lara.systems.couplings.alignment.Alignment",
+            "objective": _partial("lara.losses.alignment.RawCosine"),
+        },
     }
     torch.manual_seed(0)
     system = build(config)

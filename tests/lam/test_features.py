@@ -14,9 +14,9 @@ from lara.lam.former import MFormer
 from lara.latents.additive import AdditiveSpace
 from lara.latents.rotation import RotationSpace
 from lara.probes.clips import predict
-from lara.systems.alam import Alam
-from lara.systems.lara import Lara
-from lara.systems.rotvla import RotVLA
+from lara.systems.lam import LamSystem
+from lara.systems.objectives.additive import AdditiveLaws
+from lara.systems.objectives.rotation import RotationTriplets
 from lara.train.stage import Stage, apply_stage
 from tests.tiny import SIZE, tiny_batch, tiny_lam
 
@@ -53,9 +53,9 @@ def _triplets():
 
 
 SYSTEMS = {
-    "lara": (lambda: Lara(lam=_lam()), tiny_batch),
-    "alam": (lambda: Alam(lam=_lam()), _triplets),
-    "rotvla": (lambda: RotVLA(lam=_lam(RotationSpace(dim=4), queries=4)), _triplets),
+    "lara": (lambda: LamSystem(lam=_lam()), tiny_batch),
+    "alam": (lambda: LamSystem(lam=_lam(), objective=AdditiveLaws()), _triplets),
+    "rotvla": (lambda: LamSystem(lam=_lam(RotationSpace(dim=4), queries=4), objective=RotationTriplets()), _triplets),
 }
 
 
@@ -68,7 +68,7 @@ def test_reconstruction_is_the_distance_of_predicted_and_future_tokens():
 
 
 def test_the_encoder_stays_frozen_in_a_stage_that_learns_the_whole_lam_and_all_else_learns():
-    system = Lara(lam=_lam())
+    system = LamSystem(lam=_lam())
     applied = apply_stage(system, Stage(name="s", learn=["lam"], steps=1, weights={"lam": {"reconstruction": 1.0}}))
     assert not any(name.startswith("lam.encoder") for name in applied.learning)
     system.losses(tiny_batch(), frozenset(system.terms())).terms["lam.reconstruction"].backward()

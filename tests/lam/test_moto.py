@@ -356,7 +356,7 @@ def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, mon
     import lara.lam.moto
     from lara.commands.imports import imported, main
     from lara.errors import ConfigError
-    from lara.serve.load import load_system
+    from lara.serve.load import load_lam
 
     # the smallest ViT with a class token, 2 x 2 patches, stands for the MAE
     monkeypatch.setitem(lara.lam.moto._MAE_OF_WIDTH, 192, "vit_tiny_patch16_224")
@@ -369,7 +369,7 @@ def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, mon
     folder = write(tmp_path / "released", "lara", weights, settings)
     output = tmp_path / "ours"
     assert main(["moto", f"path={folder}", f"output={output}", f"encoder={tmp_path / 'mae.safetensors'}"]) == 0
-    system, saved = load_system(output, sides=("lam",))
+    lam, saved = load_lam(output)
     assert (saved.step, saved.config["imported_from"]) == (0, str(folder))
     from lara.lam.moto import MotoEncoder
 
@@ -377,7 +377,7 @@ def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, mon
     direct = load_moto(folder, encoder=mae)
     pair = frames(2)
     with torch.no_grad():
-        assert torch.equal(system.lam.encode(pair).z_BQD, direct.encode(pair).z_BQD)
+        assert torch.equal(lam.encode(pair).z_BQD, direct.encode(pair).z_BQD)
     with pytest.raises(CheckpointError, match="already holds a checkpoint"):
         imported(folder, output)
     with pytest.raises(ConfigError, match="path=RELEASED output=FOLDER"):

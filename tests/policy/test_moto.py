@@ -12,7 +12,9 @@ from lara.policy.backbone import Tokens
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
 from lara.policy.moto import MotoPolicy, TokenHead
-from lara.systems.moto import Moto
+from lara.policy.tokens import StateAction
+from lara.systems.couplings.tokens import CodeTokens
+from lara.systems.lara import Lara
 from tests.tiny import ACTION, HORIZON, SIZE, STATE, open_gates, tiny_batch, tiny_policy
 
 T, K = 4, 8
@@ -25,12 +27,19 @@ def _system(draws=1):
         backbone=CompactBackbone(views=1, image_size=SIZE, patch=16, width=32),
         adapter=partial(SelfAttentionAdapter, heads=4),
         expert=partial(
-            FlowExpert, width=32, heads=4, blocks=4, horizon=HORIZON, action_dim=ACTION, state_dim=STATE, slots=3
+            FlowExpert,
+            width=32,
+            heads=4,
+            blocks=4,
+            layout=StateAction(horizon=HORIZON),
+            action_dim=ACTION,
+            state_dim=STATE,
+            slots=3,
         ),
         draws=draws,
     )
     open_gates(policy)
-    return Moto(policy=policy)
+    return Lara(coupling=CodeTokens(), policy=policy)
 
 
 def _batch(n=6, seed=0):
@@ -128,4 +137,4 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(ConfigError, match=r"policy\.head\.tokens"):
         system.losses(dataclasses.replace(batch, codes_BT=batch.codes_BT[:, :3]), frozenset({"tokens"}))
     with pytest.raises(ConfigError, match="token head"):
-        Moto(policy=tiny_policy())
+        Lara(coupling=CodeTokens(), policy=tiny_policy())

@@ -24,7 +24,7 @@ def test_training_and_acting_show_the_expert_the_same_padding(monkeypatch):
     policy = tiny_policy()
     seen = []
     forward = policy.expert.forward
-    monkeypatch.setattr(policy.expert, "forward", lambda x, *a: seen.append(x) or forward(x, *a))
+    monkeypatch.setattr(policy.expert, "forward", lambda x, *a: seen.append(x["action"]) or forward(x, *a))
     batch = tiny_batch()
     policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
     policy.act(batch.observation, steps=2)
@@ -53,7 +53,8 @@ def test_rows_of_the_draws_belong_to_their_samples(monkeypatch):
     forward = policy.expert.forward
     monkeypatch.setattr(policy.expert, "forward", lambda *a: seen.append(a) or forward(*a))
     policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
-    x, state, _, tokens, embodiment, _ = seen[0]
+    noisy, _, _, tokens, state, embodiment, _ = seen[0]
+    x = noisy["action"]
     n = len(batch)
     for draw in range(2):
         rows = slice(draw * n, (draw + 1) * n)

@@ -8,9 +8,11 @@ import torch
 
 from lara.config import compose, resolved
 from lara.errors import ConfigError
+from lara.losses.alignment import RawCosine
 from lara.policy.backbones.huggingface import HuggingFaceBackbone
 from lara.policy.policy import Policy
 from lara.policy.tuning import PRESETS, Tuning, adapted_modules, is_adapter, merge, plain_name, side_of_parameters
+from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.train.load_parts import load_parts
 from lara.train.loop import train
@@ -30,8 +32,7 @@ def tuned_system(tuning, policy=None):
     policy = policy or tiny_policy()
     open_gates(policy)
     torch.manual_seed(4)
-    align = plain.align
-    return Lara(policy=policy, lam=plain.lam, align=lambda **_: align, tuning=tuning)
+    return Lara(policy=policy, lam=plain.lam, coupling=Alignment(objective=RawCosine), tuning=tuning)
 
 
 def vlm_policy(path, frozen=False):
@@ -48,7 +49,7 @@ def vlm_policy(path, frozen=False):
             width=32,
             heads=4,
             blocks=2,
-            horizon=expert.horizon,
+            layout=expert.layout,
             action_dim=expert.action_dim,
             state_dim=expert.state_dim,
             slots=3,
@@ -76,7 +77,7 @@ def test_only_adapters_projector_and_lam_move(preset):
     moved = step(system)
     assert {n for n in moved if n.startswith("policy.")} == {n for n, _ in system.named_parameters() if is_adapter(n)}
     assert any(n.startswith("lam.") for n in moved)
-    assert any(n.startswith("align.projector") for n in moved)
+    assert any(n.startswith("coupling.projector") for n in moved)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -259,7 +260,7 @@ def test_what_cannot_be_tuned_is_said(settings, said):
 
 def test_adapters_on_what_is_no_linear_layer_are_refused():
     policy = tiny_policy()
-    policy.lora_regex = {"vlm": "nothing", "expert": r"expert\.encode_action\.up"}
+    policy.lora_regex = {"vlm": "nothing", "expert": r"expert\.robot\.encode_action\.up"}
     with pytest.raises(ConfigError, match="EmbodimentLinear"):
         Tuning(preset="expert_lora").apply(policy)
 

@@ -101,14 +101,14 @@ def test_latents_and_predictions_do_not_depend_on_how_they_are_batched():
 def run(dataset, tmp_path_factory):
     """A checkpoint of an untrained tiny LAM that remembers its data."""
     from lara.store.checkpoint import write_checkpoint
-    from lara.systems.lara import Lara
+    from lara.systems.lam import LamSystem
     from lara.train.parts import part_paths
 
-    system, output = Lara(lam=tiny_lam()), tmp_path_factory.mktemp("run")
+    system, output = LamSystem(lam=tiny_lam()), tmp_path_factory.mktemp("run")
     records = {name: {} for name in ("optimizer", "data", "versions")}
     records |= {"train": {"step": 7}, "parts": part_paths(system)}
     records["config"] = {
-        "system": {"_target_": "lara.systems.lara.Lara", "policy": None, "align": None, "lam": LAM},
+        "system": {"_target_": "lara.systems.lam.LamSystem", "lam": LAM},
         "data": {"_target_": "lara.data.episodes.EpisodeData", **settings(dataset[0])},
     }
     tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
@@ -156,7 +156,6 @@ def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
     from lara.commands.probe import main
     from lara.probes.run import PROBES
     from lara.store.checkpoint import write_checkpoint
-    from lara.systems.latbot import LatBot
     from lara.train.parts import part_paths
 
     sizes = {"image_size": 32, "patch": 16, "width": 32, "heads": 4, "layers": 1}
@@ -176,13 +175,16 @@ def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
             "state_dim": 2,
         },
     }
-    config = {"_target_": "lara.systems.latbot.LatBot", "lam": lam}
+    config = {
+        "_target_": "lara.systems.lam.LamSystem",
+        "lam": lam,
+        "objective": {"_target_": "lara.systems.objectives.clips.Clips"},
+    }
     system = build(config)
     records = {name: {} for name in ("optimizer", "data", "versions")}
     records |= {"train": {"step": 7}, "parts": part_paths(system)}
     data = {"_target_": "lara.data.episodes.EpisodeData", **settings(dataset[0])}
     records["config"] = {"system": config, "data": data}
-    assert isinstance(system, LatBot)
     tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
     write_checkpoint(tmp_path / "run", step=7, tensors=tensors, records=records, keep_last=1)
     small = ["clips=10", "fit_clips=20", "horizons=3", "mlp.epochs=2", "mlp.width=16", "classify.epochs=1"]

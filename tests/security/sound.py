@@ -37,7 +37,7 @@ SYSTEM = {
             width=16,
             heads=2,
             blocks=2,
-            horizon=2,
+            layout={"_target_": "lara.policy.tokens.StateAction", "horizon": 2},
             action_dim=3,
             state_dim=2,
             slots=1,
@@ -53,7 +53,7 @@ SYSTEM = {
             "lara.lam.decoders.pixel.PixelDecoder", image_size=SIZE, patch=8, width=16, heads=2, layers=1
         ),
     },
-    "align": None,
+    "coupling": None,
 }
 
 

@@ -16,15 +16,16 @@ from lara.latents.vq import VQSpace
 from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_l1, velocity_mse
 from lara.nn.softvq import SoftVQ
-from lara.policy.coupling import TwoStage
-from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.policy.generation import TwoStage
 from lara.policy.process import Diffusion
-from lara.systems.alam_policy import AlamPolicy
-from lara.systems.alignment import Alignment
-from lara.systems.rotvla_policy import RotVLAPolicy
+from lara.policy.tokens import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.systems.couplings.alignment import Alignment
+from lara.systems.couplings.chunk_latent import ChunkLatent
+from lara.systems.couplings.step_latents import StepLatents
+from lara.systems.lara import Lara
 from lara.train.optim import OptimConfig, build_optimizer, set_lr
 from lara.train.stage import Stage, apply_stage
-from tests.tiny import HORIZON, SIZE, open_gates, tiny_batch, tiny_unified
+from tests.tiny import HORIZON, SIZE, open_gates, tiny_batch, tiny_policy_over
 
 N, QUERIES, DIM = 4, 2, 8
 
@@ -44,15 +45,15 @@ def _rotation(softvq=True):
 
 
 def _rotvla(layout, lam=True, **more):
-    policy = tiny_unified(layout, latent_dim=N if layout.latents else None, draws=2)
-    return RotVLAPolicy(policy=policy, lam=_rotation() if lam else None, **more)
+    policy = tiny_policy_over(layout, latent_dim=N if layout.latents else None, draws=2)
+    return Lara(policy=policy, lam=_rotation() if lam else None, coupling=ChunkLatent(**more))
 
 
 def _alam(views=1, error=velocity_l1, **policy):
-    policy = tiny_unified(
+    policy = tiny_policy_over(
         Interleaved(horizon=HORIZON, views=views), latent_dim=QUERIES * DIM, project=True, draws=2, **policy
     )
-    return AlamPolicy(policy=policy, lam=_lam(AdditiveSpace(dim=DIM), QUERIES), error=error)
+    return Lara(policy=policy, lam=_lam(AdditiveSpace(dim=DIM), QUERIES), coupling=StepLatents(error=error))
 
 
 def _clip(n=4, views=1, seed=0):
@@ -70,11 +71,11 @@ STAGES = {
     "rotvla_pretrain": (lambda: _rotvla(CHUNK), tiny_batch, ["policy"]),
     "rotvla_finetune": (lambda: _rotvla(BOTH), tiny_batch, ["policy"]),
     "rotvla_without_planner": (lambda: _rotvla(StateAction(horizon=HORIZON), lam=False), tiny_batch, ["policy"]),
-    "rotvla_aligned": (lambda: _rotvla(BOTH, align=align), tiny_batch, ["policy", "align"]),
+    "rotvla_aligned": (lambda: _rotvla(BOTH, align=align()), tiny_batch, ["policy", "align"]),
     "rotvla_expert_only": (lambda: _rotvla(BOTH), tiny_batch, ["policy.expert", "policy.latent", "policy.action"]),
     "alam_transfer": (_alam, _clip, ["policy"]),
     "alam_two_views": (lambda: _alam(views=2), lambda: _clip(views=2), ["policy"]),
-    "alam_two_stage": (lambda: _alam(coupling=TwoStage()), _clip, ["policy"]),
+    "alam_two_stage": (lambda: _alam(generation=TwoStage()), _clip, ["policy"]),
     "alam_diffusion": (lambda: _alam(process=Diffusion(), error=velocity_mse), _clip, ["policy"]),
 }
 
@@ -82,7 +83,7 @@ STAGES = {
 def test_terms_are_one_per_stream():
     assert _rotvla(CHUNK).terms() == ("latent",)
     assert _rotvla(BOTH).terms() == ("latent", "action")
-    assert _rotvla(BOTH, align=align).terms() == ("latent", "action", "align")
+    assert _rotvla(BOTH, align=align()).terms() == ("latent", "action", "align")
     assert _alam(views=2).terms() == ("latent_1", "latent_2", "action")
 
 
@@ -105,7 +106,7 @@ def test_three_steps_move_every_learning_parameter_and_nothing_else(name):
         optimizer.zero_grad(set_to_none=True)
     moved = {k for k, v in system.state_dict().items() if not torch.equal(v, before[k])}
     assert set(applied.learning) <= moved, sorted(set(applied.learning) - moved)
-    learning_parts = {k for k in before if any(k.startswith(f"{side}.") for side in ("policy", "align"))}
+    learning_parts = {k for k in before if any(k.startswith(f"{side}.") for side in ("policy", "coupling"))}
     assert moved <= (
         learning_parts
         if learn != STAGES["rotvla_expert_only"][2]
@@ -125,7 +126,7 @@ def test_parts_cover_the_system_and_keep_their_names_between_stages():
 def test_the_target_is_what_the_decoder_of_stage_one_got():
     system, batch = _rotvla(BOTH), tiny_batch()
     lam, frames = system.lam, batch.frames_BFVCHW[:, :, 0]
-    z, real = system.latents(lam, batch)
+    z, real = system.coupling.latents(system.policy, lam, batch)
     tokens = lam.encoder(frames.flatten(0, 1)).unflatten(0, (6, 2))
     wanted = lam.space.extract(lam.former(tokens[:, 0], tokens[:, 1]), torch.ones(6, dtype=torch.bool)).z
     torch.testing.assert_close(z["latent"], wanted)
@@ -145,7 +146,7 @@ def test_a_discrete_lam_gives_its_codes_and_learns_nothing_from_being_asked():
 
 def test_alams_latents_are_those_of_neighbouring_frames_before_any_quantiser():
     system, batch = _alam(views=2), _clip(views=2)
-    z, real = system.latents(system.lam, batch)
+    z, real = system.coupling.latents(system.policy, system.lam, batch)
     for k, name in enumerate(("latent_1", "latent_2")):
         for t in range(HORIZON):
             pair = batch.frames_BFVCHW[:, t : t + 2, k]
@@ -208,7 +209,7 @@ def test_pretraining_does_not_look_at_actions_or_state():
 
 def test_alignment_and_generation_share_one_latent():
     """LARA's term on a unified expert: its gradient reaches the trunk below the tap, and not the LAM."""
-    system, batch = _rotvla(BOTH, align=align), tiny_batch()
+    system, batch = _rotvla(BOTH, align=align()), tiny_batch()
     open_gates(system)
     losses = system.losses(batch, frozenset({"align"}))
     assert set(losses.terms) == {"align"}
@@ -220,7 +221,7 @@ def test_alignment_and_generation_share_one_latent():
 
 def test_a_system_without_its_lam_acts_and_does_not_train():
     layout, batch = BOTH, tiny_batch()
-    system = RotVLAPolicy(policy=tiny_unified(layout, latent_dim=N))
+    system = Lara(policy=tiny_policy_over(layout, latent_dim=N), coupling=ChunkLatent())
     assert system.act(batch.observation, steps=1).actions_BHA.shape == batch.actions_BHA.shape
     with pytest.raises(ConfigError, match="needs the LAM"):
         system.losses(batch, frozenset({"latent"}))
@@ -233,7 +234,7 @@ def test_alam_learns_the_same_from_labels_as_from_frames(views):
     mask = batch.frame_mask_BF.clone()
     mask[:2, 3:] = False
     batch = dataclasses.replace(batch, frame_mask_BF=mask)
-    z, real = system.latents(system.lam, batch)
+    z, real = system.coupling.latents(system.policy, system.lam, batch)
     labelled = dataclasses.replace(
         batch,
         frames_BFVCHW=batch.frames_BFVCHW[:, :0],
@@ -257,13 +258,13 @@ def test_alam_learns_the_same_from_labels_as_from_frames(views):
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="4 tokens of 4 dims, the policy 3 of 4"):
-        RotVLAPolicy(policy=tiny_unified(LatentChunk(latents=3), latent_dim=N), lam=_rotation())
+        Lara(policy=tiny_policy_over(LatentChunk(latents=3), latent_dim=N), lam=_rotation(), coupling=ChunkLatent())
     with pytest.raises(ConfigError, match="no latents; leave the LAM out"):
         _rotvla(StateAction(horizon=HORIZON))
     with pytest.raises(ConfigError, match="stage III with latents"):
-        _rotvla(CHUNK, align=align)
+        _rotvla(CHUNK, align=align())
     with pytest.raises(ConfigError, match="follows a LAM that learns"):
-        _rotvla(BOTH, align=partial(align, target="ema"))
+        _rotvla(BOTH, align=align(target="ema"))
     with pytest.raises(ConfigError, match="5 frames of 1 camera"):
         _alam().losses(tiny_batch(), frozenset({"action"}))
     labelled = dataclasses.replace(tiny_batch(), latents_BTVD=torch.zeros(len(tiny_batch().actions_BHA), HORIZON, 1, N))

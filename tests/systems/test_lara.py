@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from lara.errors import ConfigError
-from lara.losses.alignment import CentredCosine, InfoNCE
+from lara.losses.alignment import CentredCosine, InfoNCE, RawCosine
+from lara.systems.couplings.alignment import Alignment
+from lara.systems.lam import LamSystem
 from lara.systems.lara import Lara
 from tests.tiny import HORIZON, open_gates, shorten, tiny_batch, tiny_lam, tiny_policy, tiny_system
 
-LAM_SIDE, POLICY_SIDE = ("lam.encoder", "lam.former"), ("policy.backbone", "policy.adapter", "policy.expert")
+LAM_SIDE = ("lam.encoder", "lam.former")
+POLICY_SIDE = ("policy.backbone", "policy.adapter", "policy.expert", "policy.action")
 
 
 def _losses(system, batch=None, terms=None, seed=0):
@@ -29,13 +32,15 @@ def _moved(system, terms, batch=None):
 
 def test_terms_and_parts_of_each_composition():
     assert Lara(policy=tiny_policy()).terms() == ("action",)
-    assert Lara(lam=tiny_lam()).terms() == ("lam.reconstruction", "lam.commitment")
+    assert LamSystem(lam=tiny_lam()).terms() == ("lam.reconstruction", "lam.commitment")
     assert tiny_system().terms() == ("action", "align", "lam.reconstruction", "lam.commitment")
     assert "variance" in tiny_system(floor=1.0).terms()
-    with pytest.raises(ConfigError, match="policy, a LAM, or both"):
-        Lara()
+    with pytest.raises(ConfigError, match="a LAM alone is system=lam"):
+        Lara(policy=None)
+    with pytest.raises(ConfigError, match="lam is null"):
+        LamSystem(lam=None)
     with pytest.raises(ConfigError, match="needs both"):
-        Lara(policy=tiny_policy(), align=lambda **k: None)
+        Lara(policy=tiny_policy(), coupling=Alignment(objective=RawCosine))
 
 
 @pytest.mark.parametrize("target", ["online", "ema"])
@@ -95,8 +100,8 @@ def test_each_sample_is_tapped_at_its_own_last_step():
     system = tiny_system(depth=0)
     open_gates(system)
     captured = []
-    forward = system.align.projector.forward
-    system.align.projector.forward = lambda h: captured.append(h) or forward(h)
+    forward = system.coupling.projector.forward
+    system.coupling.projector.forward = lambda h: captured.append(h) or forward(h)
     torch.manual_seed(3)
     flow = system.policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
     _losses(system, batch, ["align"], seed=3)
@@ -150,7 +155,7 @@ def test_terms_not_asked_for_are_not_computed(monkeypatch):
 
 def test_ema_target_follows_slowly_and_starts_equal():
     system = tiny_system(target="ema", ema_decay=0.75)
-    online, target = system.lam.former.queries, system.align.target.former.queries
+    online, target = system.lam.former.queries, system.coupling.target.former.queries
     start = target.clone()
     with torch.no_grad():
         online += 1.0
@@ -166,8 +171,8 @@ def test_health_shows_a_collapse_that_the_raw_cosine_hides():
         common = torch.randn(8)
         system.lam.former.down[2].weight.mul_(0.01)
         system.lam.former.down[2].bias.copy_(common)
-        system.align.projector[-1].weight.mul_(0.01)
-        system.align.projector[-1].bias.copy_(common.repeat(2))
+        system.coupling.projector[-1].weight.mul_(0.01)
+        system.coupling.projector[-1].bias.copy_(common.repeat(2))
     metrics = _losses(system).metrics
     assert metrics["align.cosine"] > 0.95
     assert metrics["align.common_z"] > 0.95
@@ -180,7 +185,7 @@ def test_several_draws_align_each_draw_with_its_own_sample():
     for draws in (1, 2):
         system = tiny_system(draws=draws, depth=1)  # gates shut: block 1 is the identity on the action tokens
         with torch.no_grad():
-            system.policy.expert.encode_action.up.weight.zero_()  # the noise cannot be seen
+            system.policy.expert.robot.encode_action.up.weight.zero_()  # the noise cannot be seen
         losses.append(_losses(system, terms=["align"]).terms["align"])
     torch.testing.assert_close(losses[0], losses[1])
 
@@ -190,8 +195,8 @@ def test_each_draw_of_each_sample_is_tapped_once_and_in_order():
     system = tiny_system(draws=3, fraction=0.5, depth=2)
     open_gates(system)
     captured = []
-    forward = system.align.projector.forward
-    system.align.projector.forward = lambda h: captured.append(h) or forward(h)
+    forward = system.coupling.projector.forward
+    system.coupling.projector.forward = lambda h: captured.append(h) or forward(h)
     batch = shorten(tiny_batch(6), 3)
     torch.manual_seed(5)
     flow = system.policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
@@ -200,6 +205,6 @@ def test_each_draw_of_each_sample_is_tapped_once_and_in_order():
     torch.testing.assert_close(captured[0], torch.stack(expected))
 
 
-def test_a_system_without_policy_cannot_act():
-    with pytest.raises(ConfigError, match="no policy to act with"):
-        Lara(lam=tiny_lam()).act(tiny_batch().observation, steps=1)
+def test_a_latent_action_model_cannot_act():
+    with pytest.raises(ConfigError, match="a latent action model cannot act"):
+        LamSystem(lam=tiny_lam()).act(tiny_batch().observation, steps=1)

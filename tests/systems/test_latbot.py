@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from lara.errors import ConfigError
-from lara.systems.latbot import LatBot
+from lara.systems.lam import LamSystem
+from lara.systems.objectives.clips import Clips
 from tests.tiny import tiny_batch, tiny_lam, tiny_latbot
 
 TERMS = frozenset({"lam.reconstruction", "lam.action"})
 
 
 def _system(**changes):
-    return LatBot(lam=tiny_latbot(**changes))
+    return LamSystem(lam=tiny_latbot(**changes), objective=Clips())
 
 
 def _clip(batch, frames):
@@ -155,7 +156,7 @@ def test_the_state_reaches_the_decoder_when_it_is_asked_for():
 def test_what_does_not_fit_is_refused():
     batch = tiny_batch()
     with pytest.raises(ConfigError, match="choose lam=latbot"):
-        LatBot(lam=tiny_lam())
+        LamSystem(lam=tiny_lam(), objective=Clips())
     with pytest.raises(ConfigError, match="clips of 3 frames"):
         _system(frames=3).losses(batch, TERMS)
     with pytest.raises(ConfigError, match="state numbers"):

@@ -9,10 +9,12 @@ from lara.errors import ConfigError
 from lara.ops.flow import path
 from lara.policy.backbones.compact_student import CompactStudent
 from lara.policy.contract import FlowOutput
-from lara.systems.latbot_distill import TERMS as DISTILL
-from lara.systems.latbot_distill import LatBotDistill
-from lara.systems.latbot_finetune import TERMS as FINETUNE
-from lara.systems.latbot_finetune import LatBotFinetune
+from lara.policy.student import BackboneOnly
+from lara.systems.couplings.distillation import TERMS as DISTILL
+from lara.systems.couplings.distillation import Distillation
+from lara.systems.couplings.pose_and_gripper import TERMS as FINETUNE
+from lara.systems.couplings.pose_and_gripper import PoseAndGripper
+from lara.systems.lara import Lara
 from lara.train.load_parts import load_parts
 from lara.train.stage import Stage, apply_stage
 from tests.tiny import ACTION, SIZE, open_gates, tiny_batch, tiny_latbot, tiny_policy
@@ -24,7 +26,7 @@ def _student(dim=8):
 
 
 def _distill(**changes):
-    return LatBotDistill(lam=tiny_latbot(), policy=_student(**changes))
+    return Lara(lam=tiny_latbot(), policy=BackboneOnly(backbone=_student(**changes)), coupling=Distillation())
 
 
 def _policy():
@@ -51,7 +53,7 @@ def test_distillation_moves_the_student_and_never_the_teacher():
     sum(losses.terms.values()).backward()
     assert all(p.grad is None for p in system.lam.parameters())
     idle = {n for n, p in system.policy.named_parameters() if p.grad is None or not p.grad.any()}
-    assert idle == {"up.weight", "up.bias"}
+    assert idle == {"backbone.up.weight", "backbone.up.bias"}
     # whatever the stage says
     with pytest.raises(ConfigError, match="frozen by its part"):
         apply_stage(_distill(), dataclasses.replace(stage, learn=("lam",)))
@@ -88,14 +90,14 @@ def test_sides_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="give both the same latent"):
         _distill(dim=4).losses(tiny_batch(), frozenset(DISTILL))
     with pytest.raises(ConfigError, match="teacher and a student"):
-        LatBotDistill(lam=tiny_latbot(), policy=None)
+        Lara(lam=tiny_latbot(), policy=tiny_policy(), coupling=Distillation())
     with pytest.raises(ConfigError, match="cannot act"):
         _distill().act(tiny_batch().observation, steps=1)
     for wrong in ({"gripper_dims": []}, {"gripper_dims": [1, 1]}, {"opened": 0.0}, {"sharpness": 0.0}):
         with pytest.raises(ConfigError, match="gripper dims"):
-            LatBotFinetune(policy=_policy(), **wrong)
+            Lara(policy=_policy(), coupling=PoseAndGripper(**wrong))
     with pytest.raises(ConfigError, match="beyond the 6 action dims"):
-        LatBotFinetune(policy=_policy()).losses(tiny_batch(), frozenset(FINETUNE))
+        Lara(policy=_policy(), coupling=PoseAndGripper()).losses(tiny_batch(), frozenset(FINETUNE))
 
 
 def test_the_expert_starts_from_the_distilled_backbone(tmp_path):
@@ -110,7 +112,7 @@ def test_the_expert_starts_from_the_distilled_backbone(tmp_path):
     records |= {"train": {"step": 1}, "parts": part_paths(taught)}
     tensors = {"system": taught.state_dict(), "optimizer": {}, "rng": {}}
     write_checkpoint(tmp_path, step=1, tensors=tensors, records=records, keep_last=1)
-    system = LatBotFinetune(policy=_policy(), gripper_dims=[3])
+    system = Lara(policy=_policy(), coupling=PoseAndGripper(gripper_dims=[3]))
     stage = Stage(
         name="x",
         learn=("policy",),
@@ -119,7 +121,7 @@ def test_the_expert_starts_from_the_distilled_backbone(tmp_path):
         load={"policy": {"backbone": tmp_path, "expert": None}},
     )
     assert load_parts(system, stage.load) == {"policy.backbone": len(taught.policy.state_dict())}
-    for key, value in taught.policy.state_dict().items():
+    for key, value in taught.policy.backbone.state_dict().items():
         assert torch.equal(system.policy.backbone.state_dict()[key], value), key
 
 
@@ -144,7 +146,7 @@ def test_the_clean_action_is_where_the_velocity_points_to(tau):
     """From any place on the path an error e of the velocity is an error (1 - tau) e of the action."""
     batch = tiny_batch()
     error = torch.randn(batch.actions_BHA.shape, generator=torch.Generator().manual_seed(1))
-    system = LatBotFinetune(policy=_Known(error, tau), gripper_dims=[3])
+    system = Lara(policy=_Known(error, tau), coupling=PoseAndGripper(gripper_dims=[3]))
     terms = system.losses(batch, frozenset(FINETUNE)).terms
     end = batch.action_mask_BHA.clone()
     end[..., 3] = False
@@ -155,7 +157,9 @@ def test_the_clean_action_is_where_the_velocity_points_to(tau):
 def test_pose_and_gripper_terms_touch_their_own_real_dims():
     batch = tiny_batch()
     for name, dims in (("action", [0, 1, 2, 3]), ("end_effector", [0, 1, 2]), ("gripper", [3])):
-        system = LatBotFinetune(policy=_Known(torch.full_like(batch.actions_BHA, 0.1), 0.5), gripper_dims=[3, 5])
+        system = Lara(
+            policy=_Known(torch.full_like(batch.actions_BHA, 0.1), 0.5), coupling=PoseAndGripper(gripper_dims=[3, 5])
+        )
         system.losses(batch, frozenset({name})).terms[name].backward()
         moved = system.policy.error.grad.abs().amax(dim=(0, 1)).nonzero().flatten().tolist()
         assert moved == dims, name
@@ -170,7 +174,7 @@ def test_the_gripper_is_drawn_to_its_side_and_is_counted_right_there():
     def at(guess, **changes):
         error = torch.zeros_like(actions)
         error[..., 3] = guess - actions[..., 3]
-        system = LatBotFinetune(policy=_Known(error, 0.0), gripper_dims=[3], **changes)
+        system = Lara(policy=_Known(error, 0.0), coupling=PoseAndGripper(gripper_dims=[3], **changes))
         losses = system.losses(batch, frozenset({"gripper"}))
         return losses.terms["gripper"].item(), losses.metrics["gripper_right"].item()
 
@@ -184,7 +188,7 @@ def test_the_gripper_is_drawn_to_its_side_and_is_counted_right_there():
 
 
 def test_the_three_terms_teach_the_policy_and_it_acts():
-    system, batch = LatBotFinetune(policy=_policy(), gripper_dims=[3]), tiny_batch()
+    system, batch = Lara(policy=_policy(), coupling=PoseAndGripper(gripper_dims=[3])), tiny_batch()
     open_gates(system)
     sum(system.losses(batch, frozenset(FINETUNE)).terms.values()).backward()
     idle = {n for n, p in system.named_parameters() if p.grad is None or not p.grad.any()}
@@ -202,6 +206,6 @@ def test_the_recipes_name_the_grippers_of_the_unified_layout():
     for name in ("latbot_tiny_finetune", "latbot_finetune"):
         open_places = [] if "tiny" in name else ["policy.backbone.path=x"]
         config = resolved(compose("train", [f"experiment={name}", "data.root=x", *open_places]))
-        assert config["system"]["gripper_dims"] == grippers
-        assert (config["system"]["closed"], config["system"]["opened"]) == (0.0, 1.0)
+        assert config["system"]["coupling"]["gripper_dims"] == grippers
+        assert (config["system"]["coupling"]["closed"], config["system"]["coupling"]["opened"]) == (0.0, 1.0)
         assert config["data"]["layout"]["action"]["gripper"] == "right_gripper"

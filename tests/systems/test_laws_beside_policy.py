@@ -2,32 +2,32 @@
 
 import copy
 import dataclasses
-from functools import partial
 
 import pytest
 import torch
 
 from lara.errors import ConfigError
 from lara.losses.alignment import RawCosine
-from lara.systems.alam import AdditiveLaws, Alam
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
+from lara.systems.lam import LamSystem
 from lara.systems.lara import Lara
-from lara.systems.objective import Pairs
-from lara.systems.rotvla import RotationTriplets, RotVLA
+from lara.systems.objectives.additive import AdditiveLaws
+from lara.systems.objectives.pairs import Pairs
+from lara.systems.objectives.rotation import RotationTriplets
 from tests.systems.test_triplet import _alam, _batch, _rotvla
 from tests.tiny import open_gates, tiny_lam, tiny_policy
 
-KINDS = {"additive": (_alam, AdditiveLaws, Alam), "rotation": (_rotvla, RotationTriplets, RotVLA)}
+KINDS = {"additive": (_alam, AdditiveLaws), "rotation": (_rotvla, RotationTriplets)}
 
 
 def _joint(kind, objective=None, **align):
-    make, laws, _ = KINDS[kind]
+    make, laws = KINDS[kind]
     torch.manual_seed(0)
     lam = make().lam
     system = Lara(
         policy=tiny_policy(),
         lam=lam,
-        align=partial(Alignment, objective=RawCosine, **align),
+        coupling=Alignment(objective=RawCosine, **align),
         objective=objective or laws(),
     )
     open_gates(system)
@@ -42,7 +42,7 @@ def _terms(system, batch, terms):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_terms_of_the_lam_are_those_it_has_alone(kind):
     joint = _joint(kind)
-    own = KINDS[kind][2](lam=copy.deepcopy(joint.lam))
+    own = LamSystem(lam=copy.deepcopy(joint.lam), objective=KINDS[kind][1]())
     assert joint.terms() == ("action", "align", *own.terms())
     found, expected = _terms(joint, _batch(), joint.terms()), _terms(own, _batch(), own.terms())
     assert all(torch.equal(found[name], expected[name]) for name in own.terms())
@@ -95,9 +95,9 @@ def test_a_law_teaches_the_lam_and_not_the_policy(kind, law):
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="compose, inverse and identity"):
-        Lara(lam=tiny_lam(), objective=AdditiveLaws())
+        LamSystem(lam=tiny_lam(), objective=AdditiveLaws())
     with pytest.raises(ConfigError, match="are rotations"):
-        Lara(lam=_alam().lam, objective=RotationTriplets())
+        LamSystem(lam=_alam().lam, objective=RotationTriplets())
     with pytest.raises(ConfigError, match=r"system\.objective=null"):
         Lara(policy=tiny_policy(), objective=AdditiveLaws())
     batch = _batch()

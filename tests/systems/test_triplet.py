@@ -12,9 +12,10 @@ from lara.latents.additive import AdditiveSpace
 from lara.latents.rotation import RotationSpace
 from lara.latents.vq import VQSpace
 from lara.nn.softvq import SoftVQ
-from lara.systems.alam import Alam
-from lara.systems.rotvla import RotVLA
-from lara.systems.triplet import Triplet
+from lara.systems.lam import LamSystem
+from lara.systems.objectives.additive import AdditiveLaws
+from lara.systems.objectives.rotation import RotationTriplets
+from lara.systems.objectives.triplet import Triplet
 from tests.tiny import SIZE, tiny_batch, tiny_lam
 
 N = 4
@@ -29,12 +30,15 @@ def _batch(n=6, seed=0):
 
 def _alam():
     space = AdditiveSpace(dim=8, quantizer=VQSpace(dim=8, codes=16))
-    return Alam(lam=tiny_lam(space=space, former=partial(MFormer, width=32, heads=4, layers=1, difference=True)))
+    return LamSystem(
+        lam=tiny_lam(space=space, former=partial(MFormer, width=32, heads=4, layers=1, difference=True)),
+        objective=AdditiveLaws(),
+    )
 
 
 def _rotvla(softvq=True):
     space = RotationSpace(dim=N, softvq=SoftVQ(dim=N, codes=8) if softvq else None)
-    return RotVLA(lam=tiny_lam(space=space, queries=N))
+    return LamSystem(lam=tiny_lam(space=space, queries=N), objective=RotationTriplets())
 
 
 SYSTEMS = {"alam": _alam, "rotvla": _rotvla}
@@ -155,9 +159,9 @@ def test_the_ablation_without_triplet_computes_no_second_step(monkeypatch):
 
 def test_wrong_spaces_frames_and_acting_are_refused():
     with pytest.raises(ConfigError, match="compose, inverse and identity"):
-        Alam(lam=tiny_lam())
+        LamSystem(lam=tiny_lam(), objective=AdditiveLaws())
     with pytest.raises(ConfigError, match="rotations"):
-        RotVLA(lam=tiny_lam())
+        LamSystem(lam=tiny_lam(), objective=RotationTriplets())
     with pytest.raises(ConfigError, match="3 frames of at least 1 camera"):
         _losses(_alam(), tiny_batch())
     with pytest.raises(ConfigError, match="cannot act"):

@@ -7,13 +7,13 @@ import torch
 
 from lara.errors import ConfigError
 from lara.losses.alignment import InfoNCE
-from lara.systems.lara import Lara
+from lara.systems.lam import LamSystem
 from lara.systems.views import beside, fold_views
 from tests.systems.test_triplet import SYSTEMS as TRIPLETS
 from tests.systems.test_triplet import _batch as triplets
 from tests.tiny import open_gates, tiny_batch, tiny_lam, tiny_system
 
-SYSTEMS = {**TRIPLETS, "lara": lambda: Lara(lam=tiny_lam())}
+SYSTEMS = {**TRIPLETS, "lara": lambda: LamSystem(lam=tiny_lam())}
 
 
 def _system(name):
@@ -71,7 +71,7 @@ def test_one_camera_gives_the_terms_of_the_pair_alone_bit_for_bit():
     frames = batch.frames_BFVCHW[:, :, 0]
     tokens = lam.encode_frames(frames)
     expected = lam.losses(frames, tokens, lam.latent(tokens), batch.frame_mask_BF.all(dim=1), frozenset(lam.terms()))
-    found = _losses(Lara(lam=tiny_lam()), batch)
+    found = _losses(LamSystem(lam=tiny_lam()), batch)
     for name, value in expected.terms.items():
         assert torch.equal(found.terms[f"lam.{name}"], value), name
 
@@ -131,9 +131,9 @@ def test_alignment_sees_the_views_side_by_side_in_order(pool, target):
     batch = _views(batch, batch.frames_BFVCHW, _other(batch))
     system = tiny_system(views=2, pool=pool, target=target, objective=InfoNCE)
     width = 2 * (system.lam.latent_dim if pool == "concat" else system.lam.space.dim)
-    assert system.align.projector[-1].out_features == width
-    given, objective = [], system.align.objective.forward
-    system.align.objective.forward = lambda z, p, mask: given.append(z) or objective(z, p, mask)
+    assert system.coupling.projector[-1].out_features == width
+    given, objective = [], system.coupling.objective.forward
+    system.coupling.objective.forward = lambda z, p, mask: given.append(z) or objective(z, p, mask)
     _losses(system, batch)
     each = [system.lam.encode(batch.frames_BFVCHW[:, :, v]).z_BQD for v in range(2)]
     each = [z.flatten(1) if pool == "concat" else z.mean(dim=1) for z in each]
@@ -168,8 +168,8 @@ def test_a_wrong_number_of_views_is_answered_with_the_right_setting():
 @pytest.mark.parametrize("pool", ["concat", "mean"])
 def test_pooling_of_one_view_is_what_it_was_bit_for_bit(pool):
     system, batch = tiny_system(pool=pool), tiny_batch()
-    given, objective = [], system.align.objective.forward
-    system.align.objective.forward = lambda z, p, mask: given.append(z) or objective(z, p, mask)
+    given, objective = [], system.coupling.objective.forward
+    system.coupling.objective.forward = lambda z, p, mask: given.append(z) or objective(z, p, mask)
     _losses(system, batch)
     z = system.lam.encode(batch.frames_BFVCHW[:, :, 0]).z_BQD
     assert torch.equal(given[0], z.flatten(1) if pool == "concat" else z.mean(dim=1))

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lara.systems.system import System
 from lara.train.loop import train
 from lara.train.optim import OptimConfig
 from lara.train.result import TrainResult
@@ -67,7 +68,7 @@ class Expert(nn.Module):
         return self.head(torch.tanh(self.inner(x))).unflatten(-1, (HORIZON, ACTION))
 
 
-class Toy(nn.Module):
+class Toy(System):
     def __init__(self, *, seed: int = 0, noise: float = 0.1, poison: tuple[int, ...] = ()) -> None:
         """poison: sample indices whose presence makes the loss NaN."""
         super().__init__()

@@ -26,7 +26,7 @@ class Composition:
 
 
 def redrawn(module: torch.nn.Module, seed: int = 7) -> torch.nn.Module:
-    """The module with every weight drawn anew at its own mean and spread, in the order of part and parameter names.
+    """The module with every weight drawn anew and what starts at zero opened, in the order of part and parameter names.
 
     The golden losses of what is built through this depend on what is computed, and not on the order in which a
     constructor happens to draw its weights.
@@ -35,8 +35,11 @@ def redrawn(module: torch.nn.Module, seed: int = 7) -> torch.nn.Module:
     with torch.no_grad():
         for _, part in sorted(module.parts().items()):
             for _, p in sorted(part.named_parameters()):
-                if p.numel() > 1 and p.is_floating_point():
-                    p.copy_(torch.randn(p.shape, generator=generator) * p.std() + p.mean())
+                if p.is_floating_point() and p.numel() > 1 and p.min() < p.max():
+                    spread = p[0].numel() ** -0.5 if p.ndim > 1 else 0.02
+                    p.copy_(torch.randn(p.shape, generator=generator) * spread)
+                elif p.is_floating_point() and not p.any():
+                    p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
     return module
 
 

@@ -13,14 +13,15 @@ from lara.latents.rotation import RotationSpace
 from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_l1, velocity_mse
 from lara.nn.softvq import SoftVQ
-from lara.policy.coupling import TwoStage
-from lara.policy.layout import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.policy.generation import TwoStage
 from lara.policy.process import Diffusion
-from lara.systems.alam_policy import AlamPolicy
-from lara.systems.alignment import Alignment
-from lara.systems.rotvla_policy import RotVLAPolicy
+from lara.policy.tokens import Interleaved, LatentChunk, LatentThenAction, StateAction
+from lara.systems.couplings.alignment import Alignment
+from lara.systems.couplings.chunk_latent import ChunkLatent
+from lara.systems.couplings.step_latents import StepLatents
+from lara.systems.lara import Lara
 from tests.golden.compositions import Composition, redrawn
-from tests.tiny import HORIZON, SIZE, tiny_batch, tiny_unified
+from tests.tiny import HORIZON, SIZE, tiny_batch, tiny_policy_over
 
 N, QUERIES, DIM = 4, 2, 8
 
@@ -36,15 +37,16 @@ def teacher(space, queries):
 
 
 def rotvla_policy(layout, **more):
-    policy = redrawn(tiny_unified(layout, latent_dim=N if layout.latents else None, draws=2))
+    policy = redrawn(tiny_policy_over(layout, latent_dim=N if layout.latents else None, draws=2))
     lam = teacher(RotationSpace(dim=N, softvq=SoftVQ(dim=N, codes=8)), N) if layout.latents else None
-    return RotVLAPolicy(policy=policy, lam=lam, **more)
+    return Lara(policy=policy, lam=lam, coupling=ChunkLatent(**more))
 
 
 def alam_policy(views=1, error=velocity_l1, lam=True, **policy):
     layout = Interleaved(horizon=HORIZON, views=views)
-    policy = redrawn(tiny_unified(layout, latent_dim=QUERIES * DIM, project=True, draws=2, **policy))
-    return AlamPolicy(policy=policy, lam=teacher(AdditiveSpace(dim=DIM), QUERIES) if lam else None, error=error)
+    policy = redrawn(tiny_policy_over(layout, latent_dim=QUERIES * DIM, project=True, draws=2, **policy))
+    lam = teacher(AdditiveSpace(dim=DIM), QUERIES) if lam else None
+    return Lara(policy=policy, lam=lam, coupling=StepLatents(error=error))
 
 
 def transitions(n=4, views=1):
@@ -67,15 +69,14 @@ def written_down(n=4):
 
 
 both = LatentThenAction(latents=N, horizon=HORIZON)
-align = partial(Alignment, objective=RawCosine)
 COMPOSITIONS = {
     "rotvla_policy_stage_2": Composition(lambda: rotvla_policy(LatentChunk(latents=N))),
     "rotvla_policy_stage_3": Composition(lambda: rotvla_policy(both)),
-    "rotvla_policy_aligned": Composition(lambda: rotvla_policy(both, align=align)),
+    "rotvla_policy_aligned": Composition(lambda: rotvla_policy(both, align=Alignment(objective=RawCosine))),
     "rotvla_policy_without_planner": Composition(lambda: rotvla_policy(StateAction(horizon=HORIZON)), tiny_batch),
     "alam_policy": Composition(alam_policy, transitions),
     "alam_policy_two_cameras": Composition(lambda: alam_policy(views=2), lambda: transitions(views=2)),
     "alam_policy_labels": Composition(lambda: alam_policy(lam=False), written_down),
-    "alam_policy_two_stage": Composition(lambda: alam_policy(coupling=TwoStage()), transitions),
+    "alam_policy_two_stage": Composition(lambda: alam_policy(generation=TwoStage()), transitions),
     "alam_policy_diffusion": Composition(lambda: alam_policy(process=Diffusion(), error=velocity_mse), transitions),
 }

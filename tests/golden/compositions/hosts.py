@@ -9,7 +9,7 @@ import torch
 from lara.build import build
 from lara.config import choices, compose, resolved
 from lara.losses.alignment import RawCosine
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara
 from tests.golden.compositions import Composition
 from tests.tiny import ACTION, HORIZON, STATE, tiny_lam
@@ -26,7 +26,7 @@ def aligned(host: str, *, depth: int = -2, peft: str | None = None) -> Lara:
     return Lara(
         policy=build(config["policy"]),
         lam=tiny_lam(),
-        align=partial(Alignment, objective=RawCosine, depth=depth),
+        coupling=Alignment(objective=RawCosine, depth=depth),
         tuning=build(config["system"].get("tuning")),
     )
 

@@ -15,10 +15,10 @@ from lara.latents.rotation import RotationSpace
 from lara.latents.vq import VQSpace
 from lara.nn.softvq import SoftVQ
 from lara.ops.masks import masked_mean
-from lara.systems.alam import Alam
-from lara.systems.lara import Lara
-from lara.systems.latbot import LatBot
-from lara.systems.rotvla import RotVLA
+from lara.systems.lam import LamSystem
+from lara.systems.objectives.additive import AdditiveLaws
+from lara.systems.objectives.clips import Clips
+from lara.systems.objectives.rotation import RotationTriplets
 from tests.golden.compositions import Composition
 from tests.tiny import SIZE, tiny_batch, tiny_lam, tiny_latbot
 
@@ -72,16 +72,28 @@ def clips(frames=4):
     return dataclasses.replace(batch, frames_BFVCHW=images, frame_mask_BF=mask)
 
 
+def additive(lam):
+    return LamSystem(lam=lam, objective=AdditiveLaws())
+
+
+def rotation(lam):
+    return LamSystem(lam=lam, objective=RotationTriplets())
+
+
+def latbot(**changes):
+    return LamSystem(lam=tiny_latbot(**changes), objective=Clips())
+
+
 COMPOSITIONS = {
-    "lam_features": Composition(lambda: Lara(lam=feature_lam())),
-    "lam_perceptual": Composition(lambda: Lara(lam=tiny_lam(perceptual=Blurred(), features=True))),
-    "alam": Composition(lambda: Alam(lam=additive_lam()), triplets),
-    "alam_perceptual": Composition(lambda: Alam(lam=additive_lam(perceptual=Blurred())), triplets),
-    "alam_two_cameras": Composition(lambda: Alam(lam=additive_lam()), lambda: triplets(views=2)),
-    "alam_features": Composition(lambda: Alam(lam=feature_lam()), triplets),
-    "rotvla": Composition(lambda: RotVLA(lam=rotation_lam()), triplets),
-    "rotvla_perceptual": Composition(lambda: RotVLA(lam=rotation_lam(perceptual=Blurred())), triplets),
-    "rotvla_without_softvq": Composition(lambda: RotVLA(lam=rotation_lam(softvq=False)), triplets),
-    "latbot": Composition(lambda: LatBot(lam=tiny_latbot())),
-    "latbot_clips": Composition(lambda: LatBot(lam=tiny_latbot(frames=4, perceptual=Blurred())), clips),
+    "lam_features": Composition(lambda: LamSystem(lam=feature_lam())),
+    "lam_perceptual": Composition(lambda: LamSystem(lam=tiny_lam(perceptual=Blurred(), features=True))),
+    "alam": Composition(lambda: additive(additive_lam()), triplets),
+    "alam_perceptual": Composition(lambda: additive(additive_lam(perceptual=Blurred())), triplets),
+    "alam_two_cameras": Composition(lambda: additive(additive_lam()), lambda: triplets(views=2)),
+    "alam_features": Composition(lambda: additive(feature_lam()), triplets),
+    "rotvla": Composition(lambda: rotation(rotation_lam()), triplets),
+    "rotvla_perceptual": Composition(lambda: rotation(rotation_lam(perceptual=Blurred())), triplets),
+    "rotvla_without_softvq": Composition(lambda: rotation(rotation_lam(softvq=False)), triplets),
+    "latbot": Composition(latbot),
+    "latbot_clips": Composition(lambda: latbot(frames=4, perceptual=Blurred()), clips),
 }

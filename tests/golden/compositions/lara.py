@@ -1,22 +1,22 @@
 """LARA: the pieces alone, the joint system, and every knob of the alignment."""
 
 import dataclasses
-from functools import partial
 
 import torch
 
 from lara.losses.alignment import CentredCosine, InfoNCE, RawCosine
-from lara.systems.alam import AdditiveLaws
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
+from lara.systems.lam import LamSystem
 from lara.systems.lara import Lara
-from lara.systems.rotvla import RotationTriplets
+from lara.systems.objectives.additive import AdditiveLaws
+from lara.systems.objectives.rotation import RotationTriplets
 from tests.golden.compositions import Composition
 from tests.golden.compositions.lam import additive_lam, rotation_lam, triplets
 from tests.tiny import ACTION, HORIZON, tiny_batch, tiny_lam, tiny_policy, tiny_system
 
 
 def beside_policy(lam, objective):
-    return Lara(policy=tiny_policy(), lam=lam, align=partial(Alignment, objective=RawCosine), objective=objective)
+    return Lara(policy=tiny_policy(), lam=lam, coupling=Alignment(objective=RawCosine), objective=objective)
 
 
 def labelled():
@@ -34,7 +34,7 @@ def labelled():
 
 
 COMPOSITIONS = {
-    "lam_only": Composition(lambda: Lara(lam=tiny_lam())),
+    "lam_only": Composition(lambda: LamSystem(lam=tiny_lam())),
     "dit_only": Composition(lambda: Lara(policy=tiny_policy())),
     "lara": Composition(tiny_system),
     "lara_two_draws": Composition(lambda: tiny_system(draws=2)),

@@ -3,8 +3,10 @@
 import torch
 
 from lara.policy.backbones.compact_student import CompactStudent
-from lara.systems.latbot_distill import LatBotDistill
-from lara.systems.latbot_finetune import LatBotFinetune
+from lara.policy.student import BackboneOnly
+from lara.systems.couplings.distillation import Distillation
+from lara.systems.couplings.pose_and_gripper import PoseAndGripper
+from lara.systems.lara import Lara
 from tests.golden.compositions import Composition
 from tests.tiny import SIZE, tiny_latbot, tiny_policy
 
@@ -20,7 +22,12 @@ def policy():
     return made
 
 
+def distill():
+    lam = tiny_latbot()
+    return Lara(lam=lam, policy=BackboneOnly(backbone=student()), coupling=Distillation())
+
+
 COMPOSITIONS = {
-    "latbot_distill": Composition(lambda: LatBotDistill(lam=tiny_latbot(), policy=student())),
-    "latbot_finetune": Composition(lambda: LatBotFinetune(policy=policy(), gripper_dims=[3])),
+    "latbot_distill": Composition(distill),
+    "latbot_finetune": Composition(lambda: Lara(policy=policy(), coupling=PoseAndGripper(gripper_dims=[3]))),
 }

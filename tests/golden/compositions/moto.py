@@ -9,14 +9,16 @@ from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbones.compact import CompactBackbone
 from lara.policy.expert import FlowExpert
 from lara.policy.moto import MotoPolicy, TokenHead
-from lara.systems.moto import Moto
+from lara.policy.tokens import StateAction
+from lara.systems.couplings.tokens import CodeTokens
+from lara.systems.lara import Lara
 from tests.golden.compositions import Composition
 from tests.tiny import ACTION, HORIZON, SIZE, STATE, tiny_batch
 
 TOKENS, CODES = 4, 8
 
 
-class TokensOnly(Moto):
+class TokensOnly(CodeTokens):
     """Stage 2, in which the expert is not asked."""
 
     def terms(self):
@@ -25,12 +27,12 @@ class TokensOnly(Moto):
 
 def policy():
     torch.manual_seed(0)
-    sizes = {"width": 32, "heads": 4, "blocks": 4}
+    sizes = {"layout": StateAction(horizon=HORIZON), "width": 32, "heads": 4, "blocks": 4}
     return MotoPolicy(
         head=partial(TokenHead, tokens=TOKENS, codes=CODES, heads=4, layers=2),
         backbone=CompactBackbone(views=1, image_size=SIZE, patch=16, width=32),
         adapter=partial(SelfAttentionAdapter, heads=4),
-        expert=partial(FlowExpert, horizon=HORIZON, action_dim=ACTION, state_dim=STATE, slots=3, **sizes),
+        expert=partial(FlowExpert, action_dim=ACTION, state_dim=STATE, slots=3, **sizes),
         draws=2,
     )
 
@@ -43,6 +45,6 @@ def coded():
 
 
 COMPOSITIONS = {
-    "moto_tokens": Composition(lambda: TokensOnly(policy=policy()), coded),
-    "moto_actions": Composition(lambda: Moto(policy=policy()), coded),
+    "moto_tokens": Composition(lambda: Lara(policy=policy(), coupling=TokensOnly()), coded),
+    "moto_actions": Composition(lambda: Lara(coupling=CodeTokens(), policy=policy()), coded),
 }

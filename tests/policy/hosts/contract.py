@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from functools import partial
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from torch import nn
 from lara.errors import CheckpointError
 from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_mse
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.train.parts import part_of_parameters, part_paths
 from tests.tiny import shorten, tiny_batch, tiny_lam
@@ -110,7 +109,7 @@ class FlowPolicyLaws:
 
     def test_an_alignment_teaches_expert_and_latent_action_model(self, make, batch):
         host = make()
-        system = Lara(policy=host, lam=tiny_lam(), align=partial(Alignment, objective=RawCosine, depth=0))
+        system = Lara(policy=host, lam=tiny_lam(), coupling=Alignment(objective=RawCosine, depth=0))
         torch.manual_seed(0)
         system.losses(batch, frozenset({"align"})).terms["align"].backward()
         learners = {"policy.expert": host.parts(), "lam": system.lam.parts()}

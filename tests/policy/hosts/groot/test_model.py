@@ -1,7 +1,6 @@
 """GR00T as a policy: what any FlowPolicy promises, and what is GR00T's own."""
 
 import dataclasses
-from functools import partial
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from lara.losses.flow import velocity_mse
 from lara.policy.expert import tapped_state
 from lara.policy.hosts.groot import dit
 from lara.policy.hosts.groot.expert import GrootHead
-from lara.systems.alignment import Alignment
+from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara
 from lara.train.parts import part_of_parameters
 from tests.tiny import ACTION, HORIZON, STATE, shorten, tiny_batch, tiny_lam
@@ -170,15 +169,14 @@ def test_a_shorter_chunk_is_padded_to_the_heads_horizon_and_aligned_at_its_last_
     assert policy.action_head.horizon == 40
     assert policy.horizon == HORIZON
     batch = shorten(tiny_batch(3), 3)
-    system = Lara(policy=policy, lam=tiny_lam(), align=partial(Alignment, objective=RawCosine))
+    system = Lara(policy=policy, lam=tiny_lam(), coupling=Alignment(objective=RawCosine))
     torch.manual_seed(0)
     out = policy.flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA)
     state = out.states["block_2"].detach().requires_grad_()
     out.states["block_2"] = state
     z = torch.randn(3, 2, 8)
-    system.align.losses(out, z, batch.action_mask_BHA.any(dim=2), torch.ones(3, dtype=torch.bool)).terms[
-        "align"
-    ].backward()
+    h, tau = system.coupling.tapped(out.states, out.tau_B, batch.action_mask_BHA.any(dim=2), 3)
+    system.coupling.agree(h, z, torch.ones(3, dtype=torch.bool), tau).terms["align"].backward()
     assert state.grad[:, 2].any()
     assert not state.grad[:, [0, 1, 3]].any()
 
@@ -316,10 +314,10 @@ def test_choices_that_do_not_exist_are_refused():
 
 
 def test_the_joint_step_of_the_paper_runs_on_it(policy):
-    system = Lara(policy=policy, lam=tiny_lam(), align=partial(Alignment, objective=RawCosine))
+    system = Lara(policy=policy, lam=tiny_lam(), coupling=Alignment(objective=RawCosine))
     losses = system.losses(tiny_batch(4), frozenset({"action", "align"}))
     (losses.terms["action"] + 0.01 * losses.terms["align"]).backward()
-    assert system.align.projector[0].weight.grad.any()
+    assert system.coupling.projector[0].weight.grad.any()
 
 
 @pytest.mark.long
