@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from lara.build import build
 from lara.errors import ConfigError
@@ -20,7 +21,7 @@ CONF = Path(__file__).parents[2] / "conf"
 def made(group: str, name: str):
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose(overrides=[f"+{group}={name}", "+name=x"])
-    return build(config[group], "run")
+    return build(OmegaConf.to_container(config[group], resolve=True), "run")
 
 
 @pytest.mark.parametrize(

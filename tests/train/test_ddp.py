@@ -40,7 +40,7 @@ def root(tmp_path_factory):
             )
         )
     try:
-        outputs = [process.communicate(timeout=200)[0] for process in ranks]
+        outputs = [process.communicate(timeout=280)[0] for process in ranks]
     finally:
         for process in ranks:
             process.kill()

@@ -185,7 +185,6 @@ def test_a_finished_run_is_left_alone(straight):
         (lara.train.state, "restore_ema", "ema.safetensors"),
         (lara.train.state, "restore_schedule", "system.safetensors"),
         (lara.train.state, "restore_sampler", "system.safetensors"),
-        (lara.train.state, "restore_counters", "train.json"),
         (lara.train.run, "restore_generators", "system.safetensors"),
     ],
 )
@@ -193,6 +192,13 @@ def test_dropping_any_one_kind_of_state_is_noticed(tmp_path, straight, monkeypat
     interrupted(tmp_path, 5)
     monkeypatch.setattr(module, function, lambda *_, **__: None)
     assert must_differ in same_run(straight, run(tmp_path, steps=9, system=Toy(seed=1)))
+
+
+def test_a_dropped_step_count_is_noticed_before_anything_is_overwritten(tmp_path, monkeypatch):
+    interrupted(tmp_path, 5)
+    monkeypatch.setattr(lara.train.state, "restore_counters", lambda *_: None)
+    with pytest.raises(CheckpointError, match="there already and sound"):
+        run(tmp_path, steps=9, system=Toy(seed=1))
 
 
 def test_another_configuration_is_refused_by_key_and_free_keys_are_not(tmp_path):
