@@ -34,11 +34,10 @@ def read_lines(path: Path, error: type[LaraError]) -> Lines:
             newline is no error: a kill leaves one.
         StoreError: the file system refused.
     """
-    try:
+    data = b""
+    if path.exists():  # asked first: `storage` makes a StoreError of what is not there
         with storage(path, "read"):
             data = read_plain(path, error, limit=LARGEST)
-    except FileNotFoundError:
-        data = b""
     whole = data.rfind(b"\n") + 1
     if _parsed(data[whole:-1]) is not None:  # a whole record and one byte: its newline was changed, not torn off
         raise error(f"{path}:{data.count(bytes([10])) + 1}: the end of the line was changed; restore it from a copy")
