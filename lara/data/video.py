@@ -223,7 +223,7 @@ def require_torchcodec() -> Any:
     try:
         from torchcodec.decoders import VideoDecoder
 
-        VideoDecoder(_ONE_FRAME)[0]
+        VideoDecoder(_ONE_FRAME).get_frame_at(0)
     except ImportError as error:
         raise missing_extra("torchcodec", "torchcodec", "reading video with torchcodec") from error
     except (RuntimeError, ValueError, OSError) as error:
