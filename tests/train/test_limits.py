@@ -9,7 +9,7 @@ from torch import nn
 import lara.launch
 from lara.build import build
 from lara.config import compose, resolved
-from lara.errors import ConfigError
+from lara.errors import ConfigError, DataError
 from lara.launch import launch
 from lara.train.limits import require_meant
 from lara.train.stage import Stage, apply_stage
@@ -33,7 +33,7 @@ def paper(tmp_path, *more):
 def test_a_paper_size_run_is_refused_with_every_reason_before_data_weights_or_tokenizer_are_asked_for(tmp_path):
     config = paper(tmp_path)
     config["system"]["policy"]["tokenizer"] = {
-        "_target_": "lara.policy.hosts.tokenizer.WordHashTokenizer",
+        "_target_": "lara.policy.hosts.shared.tokenizer.WordHashTokenizer",
         "vocabulary": 512,
     }
     with pytest.raises(ConfigError) as error:
@@ -44,7 +44,7 @@ def test_a_paper_size_run_is_refused_with_every_reason_before_data_weights_or_to
     assert "stage.load.lam=null" in text
     assert "insist=[random_lam]" in text
     assert "runtime=one_gpu or runtime=ddp" in text
-    with pytest.raises(ConfigError, match="/nowhere"):  # insisted on, it comes as far as the data
+    with pytest.raises(DataError, match="/nowhere"):  # insisted on, it comes as far as the data
         launch({**config, "insist": ["random_weights", "random_lam", "cpu"]})
 
 
