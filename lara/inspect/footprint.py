@@ -53,6 +53,7 @@ def measure(config: dict[str, Any]) -> Footprint:
         system = build(config["system"], "model").to(
             "meta"
         )  # some libraries make their constants on the CPU all the same
+    stage = stage.for_system(system)
     applied = apply_stage(system, stage)
     learning = applied.learning
     learns = {id(p) for p in learning.values()}

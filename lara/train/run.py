@@ -68,6 +68,7 @@ def make_learner(
 
     Raises ConfigError or CheckpointError when stage, system and saved weights do not fit together.
     """
+    stage = stage.for_system(system)
     applied = apply_stage(system, stage)
     if checkpoint is None:
         for part, tensors in load_parts(system, stage.load).items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -50,6 +50,13 @@ class Weight:
         return self.value if step < self.steps else None
 
 
+@runtime_checkable
+class BringsWeights(Protocol):
+    """A part with terms of its own, which says how much each weighs beside the others of its side."""
+
+    def default_weights(self) -> Mapping[str, float]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of training.
@@ -59,6 +66,8 @@ class Stage:
     weights: term -> factor. Keys must equal the system's terms() (None for a term it does not have is allowed).
              A number, None, a `Weight`, or a mapping with Weight's keys; other mappings are joined with a dot
              ({"lam": {"commitment": 0.25}} is "lam.commitment").
+             The name of a part that brings default weights (a latent space: "lam.space") weighs all of that part's
+             terms, as many as it has, at that multiple of its defaults; a term named by itself stands above that.
     steps:   optimiser updates in all.
     load:    part prefix -> checkpoint (a step folder or a run folder) to start those parts from; None entries are
              skipped, so that a configuration can leave the place open. Nested like the weights:
@@ -92,6 +101,27 @@ class Stage:
         """The factors of the terms that are computed at this step."""
         factors = {name: weight.at(step) for name, weight in self.weights.items()}
         return {name: value for name, value in factors.items() if value is not None}
+
+    def for_system(self, system: System) -> Stage:
+        """The same stage with the weights of parts spelt out as those of the parts' terms.
+
+        Raises ConfigError for a weighed part that brings no default weights.
+        """
+        weights = dict(self.weights)
+        for name, part in system.parts().items():
+            factor = weights.pop(name, None)
+            if factor is None:
+                continue
+            if not isinstance(part, BringsWeights):
+                raise ConfigError(
+                    f"stage '{self.name}' weighs the part '{name}', but {type(part).__name__} brings no weights of "
+                    "its own (default_weights); weigh its terms by name"
+                )
+            side = name.rpartition(".")[0]
+            for term, default in part.default_weights().items():
+                value = None if factor.value is None else factor.value * default
+                weights.setdefault(f"{side}.{term}", replace(factor, value=value))
+        return replace(self, weights=weights)
 
     def skips_terms(self, terms: Iterable[str]) -> bool:
         """Whether one of these terms is not computed at some step, so that parameters may stay without a gradient."""
@@ -170,7 +200,7 @@ def apply_stage(system: System, stage: Stage) -> AppliedStage:
     part_of = part_of_parameters(system)
     parts = system.parts()
     learn = select(stage.learn, parts, what="stage.learn")
-    _require_same_terms(stage, system)
+    _require_same_terms(stage.for_system(system), system)
 
     # remembered on the system, because an earlier stage may have frozen what this one thaws
     wanted = module.__dict__.setdefault("_wants_gradient", {n: p.requires_grad for n, p in module.named_parameters()})

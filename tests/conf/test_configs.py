@@ -9,6 +9,7 @@ import torch
 
 from lara.build import build
 from lara.config import choices, compose, config_folder, groups, left_open, resolved
+from lara.errors import ConfigError
 from lara.experiments import families
 from lara.probes.clips import latents, predict
 from lara.stages import stage_commands, stage_configs
@@ -210,7 +211,7 @@ def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, pa
     config = _without_lpips(_experiment(name, paligemma, sana))
     torch.manual_seed(0)
     system = build(config["system"])
-    stage = build({**config["stage"], "load": {}}, "run")
+    stage = build({**config["stage"], "load": {}}, "run").for_system(system)
     applied = apply_stage(system, stage)
     open_gates(system)
     if config["system"].get("tuning"):
@@ -339,8 +340,8 @@ def test_that_command_builds_a_lam_that_learns_and_can_be_probed(latent):
     config = shrink(resolved(compose("train", _commands_of_the_spaces()[latent])))
     torch.manual_seed(0)
     system = build(config["system"])
-    applied = apply_stage(system, build(config["stage"], "run"))
-    weights = build(config["stage"], "run").weights_at(0)
+    stage = build(config["stage"], "run").for_system(system)
+    applied, weights = apply_stage(system, stage), stage.weights_at(0)
     losses = system.losses(batch_for(config), frozenset(weights))
     sum(weights[k] * losses.terms[k] for k in weights).backward()
     assert all(p.grad is not None for n, p in applied.learning.items() if n.startswith("lam.former"))
@@ -348,6 +349,41 @@ def test_that_command_builds_a_lam_that_learns_and_can_be_probed(latent):
     (z,) = latents(system.lam.eval(), frames, [(0, 1)])
     assert z.shape == (4, system.lam.queries, system.lam.space.dim)
     assert predict(system.lam, frames[:, 0], z).shape == (4, 3, 32, 32)
+
+
+# one of each family of LAM recipes, of those that set no key of their own latent; what else a latent needs is its
+# shape, never a weight
+FAMILIES = ["lam_lara_tiny", "demo_lara", "lam_alam", "lam_rotvla"]
+SHAPES = {
+    "rotation": ["latent.dim=4", "lam.queries=4"],
+    "rotation_continuous": ["latent.dim=4", "lam.queries=4"],
+    "scene_motion": ["latent.dim=32", "latent.scene=2", "latent.motion=2", "lam.queries=4"],
+}
+# the laws of ALAM need a group, those of RotVLA rotations
+NEEDS_GROUP = {"lam_alam": {"additive", "rotation", "rotation_continuous"}}
+NEEDS_GROUP["lam_rotvla"] = {"rotation", "rotation_continuous"}
+
+
+@pytest.mark.parametrize("latent", choices("latent"))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_latent_space_alone_can_be_switched(family, latent):
+    overrides = [f"experiment={family}", "data.root=x", f"latent={latent}", *SHAPES.get(latent, [])]
+    config = _without_lpips(shrink(resolved(compose("train", overrides))))
+    if latent not in NEEDS_GROUP.get(family, {latent}):
+        with pytest.raises(ConfigError, match=r"the laws need a space|RotVLA's latents are rotations"):
+            build(config["system"])
+        return
+    torch.manual_seed(0)
+    system = build(config["system"])
+    stage = build({**config["stage"], "load": {}}, "run").for_system(system)
+    applied, weights = apply_stage(system, stage), stage.weights_at(0)
+    space = system.lam.space
+    assert {f"lam.{term}" for term in space.terms()} <= set(weights)
+    losses = system.losses(batch_for(config), frozenset(weights))
+    total = sum(weights[k] * losses.terms[k] for k in weights)
+    total.backward()
+    assert torch.isfinite(total)
+    assert all(p.grad is not None for n, p in applied.learning.items() if n.startswith("lam.former"))
 
 
 @pytest.mark.parametrize("align", choices("align"))

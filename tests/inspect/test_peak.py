@@ -30,6 +30,7 @@ def allocated(config, path):
     stage = build(config["stage"], "run")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         system = build(config["system"])
+        stage = stage.for_system(system)
         applied = apply_stage(system, stage)
         optimizer = build_optimizer(applied, build(config["optim"], "run"))
         for _ in range(2):

@@ -159,3 +159,32 @@ def test_places_to_load_from_may_be_nested_like_weights():
     made = {"name": "x", "learn": ("a",), "weights": {"t": 1.0}, "steps": 1}
     nested = Stage(**made, load={"lam": {"encoder": "p", "space": None}, "policy": "q"})
     assert nested.load == {"lam.encoder": "p", "policy": "q"}
+
+
+class Weighing(Toy):
+    """A toy whose encoder brings weights for two terms of its side."""
+
+    def __init__(self, **defaults):
+        super().__init__()
+        self.encoder.default_weights = lambda: defaults
+
+
+def test_the_weight_of_a_part_multiplies_the_weights_that_the_part_brings():
+    weights = {"action": 1.0, "align": None, "lam": {"encoder": {"value": 0.1, "schedule": "stop", "steps": 3}}}
+    spelt = stage(weights=weights).for_system(Weighing(size=0.5, shape=2.0))
+    assert spelt.weights["lam.size"] == Weight(0.05, "stop", 3)
+    assert spelt.weights["lam.shape"] == Weight(0.2, "stop", 3)
+    assert "lam.encoder" not in spelt.weights
+    assert stage(weights=weights).for_system(Weighing()).weights == {"action": Weight(1.0), "align": Weight(None)}
+
+
+def test_a_term_that_the_stage_names_stands_above_its_part_and_null_switches_a_part_off():
+    weights = {"action": 1.0, "lam": {"encoder": 1.0, "size": None}}
+    assert stage(weights=weights).for_system(Weighing(size=0.5)).weights["lam.size"] == Weight(None)
+    weights = {"action": 1.0, "lam": {"encoder": None}}
+    assert stage(weights=weights).for_system(Weighing(size=0.5)).weights["lam.size"] == Weight(None)
+
+
+def test_a_part_without_weights_of_its_own_cannot_be_weighed():
+    with pytest.raises(ConfigError, match="brings no weights"):
+        stage(weights={"action": 1.0, "lam": {"encoder": 1.0}}).for_system(Toy())
