@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lara.build import build
 from lara.data.card import DataCard
 from lara.errors import CheckpointError, ConfigError
 from lara.store.checkpoint import read_checkpoint, step_folders
+from lara.store.lock import require_free
 from lara.store.plain import decoding
 from lara.train.limits import require_meant
 from lara.train.loop import report_finished, train
@@ -37,6 +39,8 @@ def launch(config: dict[str, Any], *, stop: StopRequest | None = None) -> TrainR
 
     with contextlib.ExitStack() as cleanup:
         stop = cleanup.enter_context(StopRequest()) if stop is None else stop
+        if os.environ.get("RANK", "0") == "0":  # asked before hours of preparation; `train` holds the lock
+            require_free(Path(config["output"]), "training")
         config = with_embodiment(config)
         output, saved = Path(config["output"]), saved_config(config)
         stage, optim, runtime, tracking = (build(config[k], "run") for k in ("stage", "optim", "runtime", "tracking"))

@@ -17,7 +17,7 @@ def test_alam_weighs_its_five_terms_alike():
 def test_alam_skips_frames_and_updates_on_4096_triplets():
     """004, appendix A.1: gaps of 1 to 16 at the effective frame rate, 128 GPUs x 32."""
     config = recipe("lam_alam")
-    frames, runtime = build(config["data"]["frames"]), config["runtime"]
+    frames, runtime = build(config["data"]["frames"], "data"), config["runtime"]
     assert (frames.low, frames.high, frames.stride) == (1, 16, 5)
     assert runtime["batch_size"] * runtime["accumulate"] == 4096
 
@@ -26,7 +26,9 @@ def test_alam_learns_and_executes_chunks_of_five_on_metaworld():
     """004, appendix B; a chunk of H actions has the latents of H + 1 frames."""
     config = recipe("alam_transfer", "policy.backbone.path=x", "lam_run=x")
     assert (config["horizon"], config["data"]["frames"]["count"]) == (5, 6)
-    protocol = build(resolved(compose("eval", ["protocol=mt50_alam", "client.checkpoint=x", "output=x"]))["protocol"])
+    protocol = build(
+        resolved(compose("eval", ["protocol=mt50_alam", "client.checkpoint=x", "output=x"]))["protocol"], "run"
+    )
     assert (protocol.execute, protocol.episodes, protocol.max_steps, len(protocol.tasks)) == (5, 10, 200, 50)
 
 

@@ -82,7 +82,7 @@ DAMAGE = {
     "frames cut": (lambda f: os.truncate(f / "frames.bin", 100), "expected .* bytes, found 100"),
     "frames missing": (lambda f: (f / "frames.bin").unlink(), "found None"),
     "manifest missing": (lambda f: (f / "manifest.json").unlink(), "manifest.json.*found nothing"),
-    "manifest cut": (lambda f: os.truncate(f / "manifest.json", 30), "expected a JSON"),
+    "manifest cut": (lambda f: os.truncate(f / "manifest.json", 30), "expected JSON"),
     "manifest of another": (
         lambda f: (f / "manifest.json").write_text(
             json.dumps({**json.loads((f / "manifest.json").read_text()), "key": "0"})

@@ -132,7 +132,7 @@ def _ray():
 
 @pytest.mark.skipif(_ray() is not None, reason="Ray is installed")
 def test_without_ray_its_extra_is_named(world, tmp_path):
-    with pytest.raises(MissingExtraError, match=r"lara\[ray\]"):
+    with pytest.raises(MissingExtraError, match=r"\.\[ray\]"):
         label(
             lam=world / "lam",
             dataset=world / "data",

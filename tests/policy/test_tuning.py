@@ -126,7 +126,7 @@ def test_fresh_adapters_change_nothing_and_the_parts_still_cover_everything_once
 
 
 def test_parameters_named_whole_learn_beside_the_adapters():
-    system = tuned_system(Tuning(preset="lora", rank=2, whole=[r"expert\.(en|de)code_.*"]))
+    system = tuned_system(Tuning(preset="lora", rank=2, whole=[r"expert\.robot\.(en|de)code_.*"]))
     moved = {n for n in step(system) if n.startswith("policy.") and not is_adapter(n)}
     assert moved
     assert all(".encode_" in n or ".decode_" in n for n in moved)

@@ -179,7 +179,7 @@ def test_broken_promises_are_named(tmp_path):
         run(tmp_path / "a", system=Mute())
     with pytest.raises(DataError, match="endless"):
         run(tmp_path / "b", data=Short())
-    with pytest.raises(ConfigError, match=r"nn\.Module"):
+    with pytest.raises(ConfigError, match=r"lara\.systems\.system\.System"):
         run(tmp_path / "c", system=object())
     with pytest.raises(ConfigError, match="fsdp2 is not implemented"):
         run(tmp_path / "d", sharding="fsdp2")

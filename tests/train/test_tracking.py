@@ -106,5 +106,5 @@ def test_wandb_keeps_its_id(tmp_path):
 )
 def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, tracker, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf"lara\[{extra}\]"):
+    with pytest.raises(MissingExtraError, match=rf"\.\[{extra}\]"):
         opened(tracker, tmp_path)

@@ -111,7 +111,7 @@ FAULTS = {
     "file number": (lambda r: change(r / EPISODES, "data/file_index", 3, 1), r"add up to 21 rows, the file has 27"),
     "tasks renumbered": (lambda r: change(r / "meta/tasks.parquet", "task_index", 1, 5), r"task indices"),
     "info missing": (lambda r: (r / "meta/info.json").unlink(), r"info\.json.*found nothing"),
-    "info not json": (lambda r: (r / "meta/info.json").write_text("{"), r"info\.json.*expected a JSON"),
+    "info not json": (lambda r: (r / "meta/info.json").write_text("{"), r"info\.json.*expected JSON"),
     "info version 2.1": (lambda r: edit(r / "meta/info.json", codebase_version="v2.1"), r"v3\.0, found 'v2\.1'"),
     "info frames": (lambda r: edit(r / "meta/info.json", total_frames=99), r"total_frames is 99.* 27"),
     "info path leaves": (
