@@ -9,8 +9,11 @@ def recipe(name, *overrides):
 
 
 def test_alam_weighs_its_five_terms_alike():
-    """004, Table 6; the relative laws are ours and stay off."""
-    weights = {k: v for k, v in recipe("lam_alam")["stage"]["weights"]["lam"].items() if v is not None}
+    """004, Table 6; the relative laws are ours and stay off. `space` multiplies the space's own weights."""
+    config = recipe("lam_alam")
+    weights = {k: v for k, v in config["stage"]["weights"]["lam"].items() if v is not None}
+    factor = weights.pop("space")
+    weights |= {k: factor * v for k, v in build(config["latent"]).default_weights().items()}
     assert weights == dict.fromkeys(["reconstruction", "commitment", "lpips", "composition", "reversal"], 1.0)
 
 
@@ -26,9 +29,8 @@ def test_alam_learns_and_executes_chunks_of_five_on_metaworld():
     """004, appendix B; a chunk of H actions has the latents of H + 1 frames."""
     config = recipe("alam_transfer", "policy.backbone.path=x", "lam_run=x")
     assert (config["horizon"], config["data"]["frames"]["count"]) == (5, 6)
-    protocol = build(
-        resolved(compose("eval", ["protocol=mt50_alam", "client.checkpoint=x", "output=x"]))["protocol"], "run"
-    )
+    config = resolved(compose("eval", ["protocol=mt50_alam", "client.checkpoint=x", "output=x"]))
+    protocol = build(config["protocol"], "run")
     assert (protocol.execute, protocol.episodes, protocol.max_steps, len(protocol.tasks)) == (5, 10, 200, 50)
 
 
