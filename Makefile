@@ -14,7 +14,7 @@ OPENPI ?= https://github.com/Physical-Intelligence/openpi
 OPENPI_COMMIT := 15a9616a00943ada6c20a0f158e3adb39df2ccac
 OPENPI_CHANGES := src/openpi/models_pytorch/transformers_replace
 
-.PHONY: help install libraries debs demo test test-long test-hosts lint types check golden clean
+.PHONY: help install libraries debs demo test test-long test-hosts lint types docs check golden clean
 
 help:  ## what can be typed
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -78,7 +78,11 @@ lint: install
 types: install
 	@$(BIN)/mypy
 
-check: lint types test  ## what a change must pass
+check: lint types docs test  ## what a change must pass
+
+docs: install  ## the documentation as a site -> outputs/site/index.html; a warning or a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo outputs/site/index.html
 
 golden: install  ## re-record the golden losses, after a change that is meant to move them
 	@$(BIN)/python -m tests.golden.refresh

@@ -24,11 +24,12 @@ from torch import Tensor
 class Observation:
     """What the policy may look at, at time t.
 
-    images_BVCHW: uint8 in [0, 255]; V = 0 for a policy that sees nothing.
-    state_BS:     normalised proprioception, zero-padded to S_max.
-    instruction:  B strings.
-    embodiment_B: which robot's state/action MLPs to use, 0 <= id < slots.
-    action_dims_BA: True for the action dims this robot has (the rest of A_max is padding and carries no noise).
+    Attributes:
+        images_BVCHW: uint8 in [0, 255]; V = 0 for a policy that sees nothing.
+        state_BS: normalised proprioception, zero-padded to S_max.
+        instruction: B strings.
+        embodiment_B: which robot's state/action MLPs to use, 0 <= id < slots.
+        action_dims_BA: True for the action dims this robot has (the rest of A_max is padding and carries no noise).
     """
 
     images_BVCHW: UInt8[Tensor, "B V C height width"]
@@ -52,17 +53,18 @@ class Observation:
 class Batch:
     """B training samples.
 
-    actions_BHA:      normalised, zero-padded to A_max and past the episode's end.
-    action_mask_BHA:  True where the number is a real action (a real dimension of a real time step); all False for
-                      samples without actions (human video).
-    frames_BFVCHW:    uint8 frames for the latent action model: F = 2, at t and t + H, or as data.sampling says (its
-                      cameras may differ from the policy's). F = 0 when nothing asks for them.
-    frame_mask_BF:    True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
-    index_B:          the dataset index of each sample, for reports of bad samples.
-    codes_BT:         a LAM's code indices as tokens to predict, -1 where there is none; None if not asked for.
-    latents_BTVD:     a LAM's continuous latents from labels, of (t + k, t + k + gap) for k = 0 .. T - 1 in each of V
-                      cameras, queries side by side (D is its Q * D), 0 where there is none; None if not asked for.
-    latent_mask_BT:   True where that pair of frames exists.
+    Attributes:
+        actions_BHA: normalised, zero-padded to A_max and past the episode's end.
+        action_mask_BHA: True where the number is a real action (a real dimension of a real time step); all False for
+            samples without actions (human video).
+        frames_BFVCHW: uint8 frames for the latent action model: F = 2, at t and t + H, or as data.sampling says (its
+            cameras may differ from the policy's). F = 0 when nothing asks for them.
+        frame_mask_BF: True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
+        index_B: the dataset index of each sample, for reports of bad samples.
+        codes_BT: a LAM's code indices as tokens to predict, -1 where there is none; None if not asked for.
+        latents_BTVD: a LAM's continuous latents from labels, of (t + k, t + k + gap) for k = 0 .. T - 1 in each of V
+            cameras, queries side by side (D is its Q * D), 0 where there is none; None if not asked for.
+        latent_mask_BT: True where that pair of frames exists.
     """
 
     observation: Observation

@@ -52,6 +52,7 @@ def test_a_wheel_installed_elsewhere_finds_its_configurations(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     names = zipfile.ZipFile(wheel).namelist()
     assert not [n for n in names if n.startswith(("tests/", "conf/"))]
+    assert "lara/py.typed" in names
     assert {"lara/pages/templates/page.html", "lara/pages/templates/style.css"} <= set(names)
     assert (
         "console_scripts"

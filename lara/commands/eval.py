@@ -13,32 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 CONFIG = "eval"
 
 
 def main(overrides: Sequence[str]) -> int:
     from lara.config import compose, resolved
+    from lara.face import evaluate
 
-    config = resolved(compose(CONFIG, overrides))
-    evaluate(config)
-    print((Path(config["output"]) / "table.md").read_text())
+    evaluate(*overrides)
+    print((Path(resolved(compose(CONFIG, overrides))["output"]) / "table.md").read_text())
     return 0
-
-
-def evaluate(config: dict) -> dict:
-    """The evaluation that a resolved conf/eval.yaml describes; returns the dict of summary.json."""
-    from importlib import import_module
-
-    # named, not imported: lara knows no simulator, and an installation without one has every other command
-    run: Any = import_module("sim_eval.run")
-    return run.evaluate(
-        benchmark=config["benchmark"]["environment"],
-        policy=config["policy"],
-        protocol={k: v for k, v in config["protocol"].items() if k != "_target_"},
-        output=Path(config["output"]),
-        processes=config["processes"],
-        videos=config["videos"],
-        episode_timeout=config["episode_timeout"],
-    )

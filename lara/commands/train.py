@@ -22,45 +22,22 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lara.train.signals import StopRequest
 
 CONFIG = "train"
 _log = logging.getLogger("lara.train")
 
 
 def main(overrides: Sequence[str]) -> int:
+    from lara.face import run_training
     from lara.train.console import log_lines
     from lara.train.signals import StopRequest, exit_code
 
     with log_lines(), StopRequest() as stop:
         try:
-            return _train(overrides, stop)
+            return run_training(*overrides, stop=stop).exit_code
         except BaseException:
             if stop.interrupted_by is None:
                 raise
             name = signal.Signals(stop.interrupted_by).name
             _log.warning("interrupted by %s; the same command goes on from the last checkpoint, if any", name)
             return exit_code(stop.interrupted_by, requeue="runtime.requeue=true" in overrides)
-
-
-def _train(overrides: Sequence[str], stop: StopRequest) -> int:
-    from lara.commands.label import write_labels
-    from lara.config import compose, resolved
-    from lara.launch import launch
-    from lara.stages import stage_commands, stage_configs
-
-    stages = stage_commands(overrides)
-    if not stages:
-        return launch(resolved(compose(CONFIG, overrides)), stop=stop).exit_code
-    for number, (name, config) in enumerate(stage_configs(stages).items(), 1):
-        _log.info("[stage %d of %d: %s] %s", number, len(stages), name, config["output"])
-        if stages[name].command == "label":
-            write_labels(config)
-            continue
-        result = launch(config, stop=stop)
-        if result.exit_code:
-            return result.exit_code  # the next stage would start from half a training
-    return 0

@@ -20,9 +20,18 @@ COMPARE_HEADERS = ("task", "A %", "B %", "only A", "only B", "A - B", "95 % inte
 def compare(run_a: Path, run_b: Path, *, alpha: float = 0.05) -> dict[str, Any]:
     """Pairs the episodes of two run folders (protocol.json, episodes.jsonl) by (task, episode).
 
-    Returns {"protocol", "a", "b": {successes, n, rate, low, high}, "pairs", "both", "only_a", "only_b", "neither",
-    "difference", "difference_low", "difference_high", "p_exact", "p_mid", "alpha", "verdict", "rows"} where rows fit
-    under `COMPARE_HEADERS`. Raises ConfigError for different protocols, DataError for an incomplete run.
+    Args:
+        run_a, run_b: folders of two finished evaluations.
+        alpha: level of the verdict, in (0, 1).
+
+    Returns:
+        {"protocol", "a", "b": {successes, n, rate, low, high}, "pairs", "both", "only_a", "only_b", "neither",
+            "difference", "difference_low", "difference_high", "p_exact", "p_mid", "alpha", "verdict", "rows"} where
+            rows fit under `COMPARE_HEADERS`.
+
+    Raises:
+        ConfigError: for different protocols.
+        DataError: for an incomplete run.
     """
     protocol_a, records_a = _load(Path(run_a))
     protocol_b, records_b = _load(Path(run_b))

@@ -24,25 +24,27 @@ InstructionRule = Literal["own", "wrong"]
 class Protocol:
     """One benchmark protocol. Lists and mappings (from yaml or JSON) become tuples; ConfigError for a bad value.
 
-    benchmark:         its name, as `Benchmark.name` says it.
-    tasks:             by name, never by number: numberings differ between code bases. None in a preset: those that the
-                       policy was trained on, filled in by the run before anything is hashed.
-    episodes:          per task; episode i is the i-th goal (or initial state) of `goal_seed`.
-    goal_seed:         decides goals and initial states.
-    policy_seed:       first part of every noise key; shared by the runs of a paired comparison.
-    max_steps:         environment steps of the policy after settling; an episode that uses them up has failed.
-    settle_steps:      rest actions before the policy starts.
-    success_mode:      "first": success at any step ends the episode as a success. "last": run until the time is over or
-                       the body says done, and ask at the end.
-    cameras:           offered to the policy, in order. image_size: side of the square frames, pixels.
-    camera_positions:  {camera: (x, y, z)} moved away from the benchmark's own place, metres; {} for untouched.
-    render_profile:    "reference" is what the field renders; "fast" (no shadows, no multisampling) is not comparable.
-    execute:           the replan rule: at most this many steps of each chunk are executed before the policy is asked
-                       again (a policy with a shorter horizon has its whole chunk executed).
-    state:             the names of the state numbers that the policy gets; says whether object poses are among them.
-    instruction:       "own", or "wrong": every task is given another task's instruction (rotation): a control.
-    versions:          {package: version} of what makes the physics and the pixels. Empty in a preset: filled in by the
-                       run. Given: the run refuses other versions.
+    Attributes:
+        benchmark: its name, as `Benchmark.name` says it.
+        tasks: by name, never by number: numberings differ between code bases. None in a preset: those that the policy
+            was trained on, filled in by the run before anything is hashed.
+        episodes: per task; episode i is the i-th goal (or initial state) of `goal_seed`.
+        goal_seed: decides goals and initial states.
+        policy_seed: first part of every noise key; shared by the runs of a paired comparison.
+        max_steps: environment steps of the policy after settling; an episode that uses them up has failed.
+        settle_steps: rest actions before the policy starts.
+        success_mode: "first": success at any step ends the episode as a success. "last": run until the time is over or
+            the body says done, and ask at the end.
+        cameras: offered to the policy, in order.
+        image_size: side of the square frames, pixels.
+        camera_positions: {camera: (x, y, z)} moved away from the benchmark's own place, metres; {} for untouched.
+        render_profile: "reference" is what the field renders; "fast" (no shadows, no multisampling) is not comparable.
+        execute: the replan rule: at most this many steps of each chunk are executed before the policy is asked again (a
+            policy with a shorter horizon has its whole chunk executed).
+        state: the names of the state numbers that the policy gets; says whether object poses are among them.
+        instruction: "own", or "wrong": every task is given another task's instruction (rotation): a control.
+        versions: {package: version} of what makes the physics and the pixels. Empty in a preset: filled in by the run.
+            Given: the run refuses other versions.
     """
 
     buildable: ClassVar[str] = "run"
@@ -154,7 +156,10 @@ def spoken_instructions(protocol: Protocol, own: Mapping[str, str]) -> dict[str,
     """{task: the instruction that the policy hears}, by the protocol's rule.
 
     "wrong" takes the instruction of the next task of the protocol (cyclically) whose words differ: some tasks share a
-    sentence. Raises ConfigError when no task has other words.
+    sentence.
+
+    Raises:
+        ConfigError: when no task has other words.
     """
     tasks = protocol.decided_tasks()
     if protocol.instruction == "own":

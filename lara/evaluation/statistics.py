@@ -111,11 +111,21 @@ def verdict(only_a: int, only_b: int, alpha: float = 0.05) -> Verdict:
 def summarise(records: Sequence[EpisodeRecord], tiers: Mapping[str, str], level: float = 0.95) -> dict[str, Any]:
     """Success rates per task, per tier and overall, from the episodes that ended without an error.
 
-    tiers: {task: tier} for every task of the benchmark that may occur; its order is the order of the tables.
-    Returns {"episodes", "errors", "tasks": {task: {tier, successes, n, rate, low, high}}, "tiers": {tier: {tasks,
-    successes, n, rate, low, high}}, "overall": {successes, n, rate, low, high, mean_of_tasks, mean_of_tiers}}. A tier's
-    rate is the mean of its tasks' rates; `mean_of_tiers` is the headline of MT50 papers, `mean_of_tasks` ours. Where
-    nothing was measured, rates are None. Intervals are Wilson's over pooled episodes.
+    A tier's rate is the mean of its tasks' rates; `mean_of_tiers` is the headline of MT50 papers, `mean_of_tasks` ours.
+    Where nothing was measured, rates are None. Intervals are Wilson's over pooled episodes.
+
+    Args:
+        records: one of each episode.
+        tiers: {task: tier} for every task of the benchmark that may occur; its order is the order of the tables.
+        level: of the intervals, in (0, 1).
+
+    Returns:
+        {"episodes", "errors", "tasks": {task: {tier, successes, n, rate, low, high}}, "tiers": {tier: {tasks,
+            successes, n, rate, low, high}}, "overall": {successes, n, rate, low, high, mean_of_tasks, mean_of_tiers}},
+            rates in [0, 1].
+
+    Raises:
+        DataError: records of a task that is in no tier.
     """
     strangers = sorted({r.task for r in records} - set(tiers))
     if strangers:

@@ -30,10 +30,20 @@ _WRITING = "writing.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings:
-    """camera: of the dataset; the LAM's own where it has one of that name, or the only one. gap: frames from now to
-    the future; the LAM's own when None. prefix: of the columns. batch_size: frames per pass. precision: fp32 | bf16.
-    device: cpu | cuda. threads: of torch, per worker. shard_frames: about so many frames are lost by a kill, at most.
-    engine: local | ray. workers: processes (local: 0 is this one). address: of a running Ray.
+    """How frames are labelled.
+
+    Attributes:
+        camera: of the dataset; None: the LAM's own where the dataset has one of that name, or the only one.
+        gap: frames from now to the future; None: the LAM's own.
+        prefix: of the columns.
+        batch_size: frames per pass.
+        precision: fp32 | bf16.
+        device: cpu | cuda.
+        threads: of torch, per worker.
+        shard_frames: about so many frames are lost by a kill, at most.
+        engine: local | ray.
+        workers: processes (local: 0 is this one).
+        address: of a running Ray.
     """
 
     camera: str | None = None
@@ -84,14 +94,23 @@ def label(
     ema: bool = True,
     settings: LabelSettings | None = None,
 ) -> dict[str, Any]:
-    """Labels every frame of a dataset; returns the record that is kept with the labels.
+    """Labels every frame of a dataset with a LAM's latent actions.
 
-    lam: a run, checkpoint or exported folder; ema: its moving average, where it has one. dataset: a LeRobotDataset
-    v3.0 or a folder of videos. output: the sidecar's folder; None with in_place=True, which adds the columns to the
-    dataset. Finished units lie beside the output until the table stands; the same call finishes an interrupted one.
+    Args:
+        lam: a run, checkpoint or exported folder.
+        ema: the LAM's moving average, where it has one.
+        dataset: a LeRobotDataset v3.0 or a folder of videos.
+        output: the sidecar's folder; None with in_place=True, which adds the columns to the dataset. Finished units lie
+            beside the output until the table stands; the same call finishes an interrupted one.
+        in_place: adds the columns to the dataset itself.
+        settings: None: the defaults.
 
-    Raises ConfigError for settings that fit neither LAM nor data, DataError for faults of the dataset, and when the
-    output exists with other labels.
+    Returns:
+        The record that is kept with the labels: `counts` of frames and pairs, `settings`, `lam`, `prefix`.
+
+    Raises:
+        ConfigError: for settings that fit neither LAM nor data.
+        DataError: for faults of the dataset, and when the output exists with other labels.
     """
     import torch
 

@@ -21,9 +21,10 @@ from lara.latents.vq import VQSpace
 class AdditiveSpace(LatentSpace):
     """Q queries of R^dim, added query by query.
 
-    dim:       D. The paper's is 128.
-    quantizer: a VQSpace of the same dim between z and the decoder, in pretraining only (the paper's has 7 codes moved
-               by EMA); None decodes z itself. Laws, alignment and export are on the continuous z (Eqs. 7 and 10).
+    Args:
+        dim: D. The paper's is 128.
+        quantizer: a VQSpace of the same dim between z and the decoder, in pretraining only (the paper's has 7 codes
+            moved by EMA); None decodes z itself. Laws, alignment and export are on the continuous z (Eqs. 7 and 10).
     """
 
     buildable: ClassVar[str] = "model"

@@ -11,15 +11,18 @@ from torch import Tensor
 class CodeSpace(Protocol):
     """K codes, one per query. Asked of any space by `LatentSpace.coder`.
 
-    codes:        K.
-    fixed_points: whether a code's vector is written as that same code, `encode(lookup(i)) == i`.
-    encode():     (B, Q, D) latents -> (B, Q) int64 codes, 0 <= code < K.
-    lookup():     (B, Q) codes -> (B, Q, D), the vectors that a decoder gets for them.
+    Attributes:
+        codes: K.
+        fixed_points: whether a code's vector is written as that same code, `encode(lookup(i)) == i`.
     """
 
     codes: int
     fixed_points: bool
 
-    def encode(self, z_BQD: Tensor) -> Tensor: ...
+    def encode(self, z_BQD: Tensor) -> Tensor:
+        """(B, Q, D) latents -> (B, Q) int64 codes, 0 <= code < K."""
+        ...
 
-    def lookup(self, indices_BQ: Tensor) -> Tensor: ...
+    def lookup(self, indices_BQ: Tensor) -> Tensor:
+        """(B, Q) codes -> (B, Q, D), the vectors that a decoder gets for them."""
+        ...

@@ -22,8 +22,9 @@ from lara.ops.quantize import straight_through
 class FSQSpace(LatentSpace):
     """R^dim; K = product of levels implicit codes.
 
-    dim:    D. Where it is not len(levels), linear maps lead into the channels and out again.
-    levels: of each channel, at least 3 each. [5, 5, 5] has 125 codes, as many as LARA's 128.
+    Args:
+        dim: D. Where it is not len(levels), linear maps lead into the channels and out again.
+        levels: of each channel, at least 3 each. [5, 5, 5] has 125 codes, as many as LARA's 128.
     """
 
     buildable: ClassVar[str] = "model"

@@ -21,8 +21,9 @@ from lara.ops.quantize import nearest_code, straight_through
 class MotoVQSpace(LatentSpace):
     """K codes of D dims in `embedding.weight` (the release's key), from U(-1/K, 1/K), learned by gradient.
 
-    beta: on the CODEBOOK term. VQ-VAE (Eq. 3) puts it on the commitment; the released code calls its own order "legacy"
-          and trained with it.
+    Args:
+        beta: on the CODEBOOK term. VQ-VAE (Eq. 3) puts it on the commitment; the released code calls its own order
+            "legacy" and trained with it.
     """
 
     buildable: ClassVar[str] = "model"

@@ -33,10 +33,11 @@ _ONTO = {
 class RotationSpace(LatentSpace):
     """SO(N); Q = D = N = dim.
 
-    dim:    N. The paper's best is 16 of {8, 16, 32}.
-    onto:   "svd" projects to the nearest rotation (the paper; idempotent). "cayley" and "exponential" are charts of the
-            raw matrix' skew part: no SVD, N(N-1)/2 free numbers, not idempotent, so `project` must be applied once.
-    softvq: the codebook of Eqs. 15-16, of the same dim; None for a continuous space without. It needs onto = "svd".
+    Args:
+        dim: N. The paper's best is 16 of {8, 16, 32}.
+        onto: "svd" projects to the nearest rotation (the paper; idempotent). "cayley" and "exponential" are charts of
+            the raw matrix' skew part: no SVD, N(N-1)/2 free numbers, not idempotent, so `project` must be applied once.
+        softvq: the codebook of Eqs. 15-16, of the same dim; None for a continuous space without. It needs onto = "svd".
     """
 
     buildable: ClassVar[str] = "model"
@@ -75,7 +76,10 @@ class RotationSpace(LatentSpace):
     def project(self, raw_BQD: Float[Tensor, "*B N N"]) -> Float[Tensor, "*B N N"]:
         """Onto SO(N) without the codebook: for predicted latents, composed latents, and spaces without a codebook.
 
-        float32 out (float64 for float64). Raises ConfigError when the latent is not N tokens of N dims.
+        float32 out (float64 for float64).
+
+        Raises:
+            ConfigError: when the latent is not N tokens of N dims.
         """
         if raw_BQD.shape[-2:] != (self.dim, self.dim):
             raise ConfigError(
@@ -122,7 +126,8 @@ class RotationSpace(LatentSpace):
 class Gauge:
     """SO(N) with its unit moved to R_e: a o b = a R_e' b. A Group, isomorphic to the plain one by R -> R R_e'.
 
-    unit: (N, N), a rotation.
+    Attributes:
+        unit: (N, N), a rotation.
     """
 
     unit: Float[Tensor, "N N"]

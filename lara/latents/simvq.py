@@ -21,7 +21,8 @@ from lara.ops.quantize import nearest_code, rotate_to, straight_through
 class SimVQSpace(LatentSpace):
     """K codes of D dims. Learned by gradient alone: no moving average, no revival.
 
-    rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
+    Args:
+        rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
     """
 
     buildable: ClassVar[str] = "model"

@@ -15,7 +15,10 @@ from lara.latents.groups import Group
 class Bottleneck(NamedTuple):
     """What the decoder gets, and what the space has to say about it.
 
-    z: (B, Q, D) latent for the decoder. terms: unweighted scalar losses of the space. metrics: detached scalars.
+    Attributes:
+        z: (B, Q, D) latent for the decoder.
+        terms: unweighted scalar losses of the space.
+        metrics: detached scalars.
     """
 
     z: Tensor
@@ -29,7 +32,8 @@ class LatentSpace(nn.Module):
     What a space can do beyond that is asked of the space, never of its class: codes by `coder`, an operation by
     `group`, parts by `named_parts`.
 
-    gauged: whether the group's unit is measured on pairs of identical frames (`gauge`).
+    Attributes:
+        gauged: whether the group's unit is measured on pairs of identical frames (`gauge`).
     """
 
     gauged: bool = False

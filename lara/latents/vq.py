@@ -25,10 +25,11 @@ DEAD_BELOW = 1e-2  # moving average of samples per batch below which nothing has
 class VQSpace(LatentSpace):
     """K codes of D dims.
 
-    decay:         of the moving average that moves the codes.
-    revive_below:  codes whose average use falls below this are re-seeded from the batch (0 = never).
-    gradient:      learn the codebook by gradient ("codebook" term) instead of by moving average.
-    rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
+    Args:
+        decay: of the moving average that moves the codes.
+        revive_below: codes whose average use falls below this are re-seeded from the batch (0 = never).
+        gradient: learn the codebook by gradient ("codebook" term) instead of by moving average.
+        rotation_trick: pass gradients by rotation (Fifty et al. 2024) instead of straight through.
     """
 
     buildable: ClassVar[str] = "model"

@@ -30,8 +30,10 @@ class Perceptual(nn.Module):
     """LPIPS (Zhang et al. 2018) between images in [0, 1]; it converts
     to LPIPS' own [-1, 1] itself, because feeding it normalised pixels is a silent and common mistake.
 
-    network: "vgg" | "alex" | "squeeze". backbone_weights: "hub" (torchvision's cache or download) or the path of a
-    local state dict in safetensors format; "random" is for tests only.
+    Args:
+        network: "vgg" | "alex" | "squeeze".
+        backbone_weights: "hub" (torchvision's cache or download) or the path of a local state dict in safetensors
+            format; "random" is for tests only.
     """
 
     buildable: ClassVar[str] = "model"

@@ -33,12 +33,13 @@ from lara.specs import (
 class PolicyCard:
     """What a policy says about itself before anything runs.
 
-    horizon:     H, the number of actions in a chunk, at least 1.
-    privileged:  it needs simulator state; its success rates are marked and mean nothing for a real policy.
-    image_size:  side in pixels of the square images it wants, or None for the body's own.
-    identity:    which weights: a hash or a path. Two runs are runs of one policy only if their identities are equal.
-    instructions: every sentence of its training data, sorted; None for a policy that learned from no data. A task of a
-                 body whose words are not among them was not trained.
+    Attributes:
+        horizon: H, the number of actions in a chunk, at least 1.
+        privileged: it needs simulator state; its success rates are marked and mean nothing for a real policy.
+        image_size: side in pixels of the square images it wants, or None for the body's own.
+        identity: which weights: a hash or a path. Two runs are runs of one policy only if their identities are equal.
+        instructions: every sentence of its training data, sorted; None for a policy that learned from no data. A task
+            of a body whose words are not among them was not trained.
     """
 
     name: str
@@ -107,8 +108,11 @@ class PolicyClient(Protocol):
 def check_actions(chunk: np.ndarray, spec: ActionSpec) -> tuple[np.ndarray, int]:
     """A chunk that is safe to execute, and how many of its numbers had to be clipped.
 
-    Returns ((h, A) float32 within [spec.low, spec.high], count). Raises SpecError when the shape is not (h >= 1, A) or
-    a number is not finite: a policy that says NaN has failed, and clipping would hide it.
+    Returns ((h, A) float32 within [spec.low, spec.high], count).
+
+    Raises:
+        SpecError: when the shape is not (h >= 1, A) or a number is not finite: a policy that says NaN has failed, and
+            clipping would hide it.
     """
     chunk = np.asarray(chunk)
     if chunk.ndim != 2 or chunk.shape[0] < 1 or chunk.shape[1] != spec.dim:
@@ -130,8 +134,9 @@ def check_actions(chunk: np.ndarray, spec: ActionSpec) -> tuple[np.ndarray, int]
 def resize_area(image: np.ndarray, size: int) -> np.ndarray:
     """(h, h, C) uint8 -> (size, size, C) uint8: the mean over blocks of h/size pixels, rounded half to even.
 
-    Raises SpecError unless the image is square and h is a multiple of size: other ratios would need a filter that
-    training has to share, so the body should render the size that the policy wants instead.
+    Raises:
+        SpecError: unless the image is square and h is a multiple of size: other ratios would need a filter that
+            training has to share, so the body should render the size that the policy wants instead.
     """
     height, width = image.shape[:2]
     if image.dtype != np.uint8 or height != width or height % size:

@@ -32,12 +32,21 @@ def load_policy(
 ) -> TrainedPolicy:
     """A run folder, one checkpoint folder, or one made by `lara export policy to=native` -> a policy that acts.
 
-    ema: the moving average of the weights where the checkpoint has one. steps: Euler steps per chunk. threads: of
-    torch, for several processes on one machine. Only the policy is built; LAM and alignment play no part in acting.
-    latents: of a policy that generates latents beside actions, what the actions get of them: "use", or one of ALAM's
-    test-time interventions "freeze", "block", "shuffle" (004, Table 11); it becomes part of the policy's identity.
-    Raises CheckpointError when the checkpoint has no policy or does not fill it completely, ConfigError for an
-    intervention on a policy without latents.
+    Only the policy is built; LAM and alignment play no part in acting.
+
+    Args:
+        checkpoint: the folder.
+        ema: the moving average of the weights where the checkpoint has one.
+        steps: Euler steps per chunk.
+        device: of torch.
+        threads: of torch, for several processes on one machine; None leaves them alone.
+        latents: of a policy that generates latents beside actions, what the actions get of them: "use", or one of
+            ALAM's test-time interventions "freeze", "block", "shuffle" (004, Table 11); it becomes part of the policy's
+            identity.
+
+    Raises:
+        CheckpointError: when the checkpoint has no policy or does not fill it completely.
+        ConfigError: for an intervention on a policy without latents.
     """
     if threads is not None:
         torch.set_num_threads(threads)
