@@ -91,7 +91,7 @@ class Policy(nn.Module):
             raise ConfigError(f"latents are one of {', '.join(USES)}, got {use!r}")
         layout = self.expert.layout
         if use != "use" and not (self.latents and self.acts):
-            raise ConfigError(f"latents={use} needs latents beside actions; this policy generates {layout.names}")
+            raise ConfigError(f"this policy generates no latents to {use}; leave client.latents at 'use'")
         if use == "shuffle" and not layout.interleaved:
             raise ConfigError(
                 "latents=shuffle permutes time steps; this layout's latent is one step without a time axis"

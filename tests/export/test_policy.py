@@ -221,7 +221,7 @@ def test_a_forged_manifest_does_not_make_other_weights_fit(runs, tmp_path):
     (out / "config.json").write_text(json.dumps(config))
     (out / "manifest.json").unlink()
     write_manifest(out, "export")
-    with pytest.raises(CheckpointError, match="does not fill its own system: 12 of 118"):
+    with pytest.raises(CheckpointError, match="does not fill what its config describes: 12 of 119"):
         load_policy(checkpoint=str(out))
 
 
