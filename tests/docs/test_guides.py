@@ -101,7 +101,7 @@ def tree(tmp_path, toy):
     return tmp_path
 
 
-@pytest.mark.parametrize("guide", MOST)
+@pytest.mark.parametrize("guide", [pytest.param(g, marks=pytest.mark.long) if g == "2_host" else g for g in MOST])
 def test_a_guide_works_as_it_stands(guide, tree):
     for path, content in _files(guide).items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
