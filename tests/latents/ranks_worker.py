@@ -14,13 +14,14 @@ from torch import nn
 from lara.latents.vq import VQSpace
 from lara.losses.alignment import CentredCosine, InfoNCE, RawCosine, variance_floor
 from lara.ops.ranks import ranks
+from lara.systems.system import System
 from lara.types import Losses
 from tests.train.toy import WIDTH, run
 
 QUERIES, DIM, CODES, BATCH = 2, 3, 24, 16
 
 
-class Coded(nn.Module):
+class Coded(System):
     """A linear encoder, a codebook that lives on less data than it has codes (so that codes die all the time), a linear
     decoder. In float64: a nearest code that flips by rounding would make two runs differ by more than rounding."""
 
@@ -39,9 +40,6 @@ class Coded(nn.Module):
     def terms(self):
         return ("lam.reconstruction", "lam.commitment")
 
-    def action_terms(self):
-        return ()
-
     def losses(self, batch, terms) -> Losses:
         x = batch.observation.state_BS.double()
         z = self.encoder(x).unflatten(1, (QUERIES, DIM))
@@ -53,12 +51,6 @@ class Coded(nn.Module):
             self.moved["revived"] += int(jumped.sum())
         error = (self.decoder(out.z.flatten(1)) - x).square().mean()
         return Losses({"lam.reconstruction": error, "lam.commitment": out.terms["commitment"]}, out.metrics)
-
-    def after_step(self) -> None:
-        pass
-
-    def act(self, observation, *, steps, generator=None):
-        raise NotImplementedError
 
 
 def objectives(rank: int | None) -> dict[str, torch.Tensor]:

@@ -161,7 +161,7 @@ def test_shuffling_leaves_the_latents_themselves_alone(generation):
 
 
 def test_interventions_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="needs latents"):
+    with pytest.raises(ConfigError, match="generates no latents"):
         tiny_policy_over(StateAction(horizon=HORIZON), latent_dim=None).intervene("block")
     with pytest.raises(ConfigError, match="without a time axis"):
         _ready("latent_action").intervene("shuffle")
