@@ -59,9 +59,9 @@ usage: lara COMMAND [group=choice] [key=value] ...
 examples:
   lara demo
   lara collect benchmark=metaworld 'tasks=[drawer-open-v3,door-lock-v3]' episodes=30 output=data/two
-  lara train experiment=demo_lara data.root=data/two
-  lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
-  lara show experiment=lara_pretrain
+  lara train experiment=demo/lara data.root=data/two output=outputs/two
+  lara eval client.checkpoint=outputs/two output=outputs/eval_two
+  lara show experiment=lara/pretrain
 
 lara COMMAND --help shows a command's configuration and its choices. Flags, believed here and in no file:
   --debug                 show the traceback of an error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lara.errors import ConfigError, nearest
-from lara.experiments import experiments, in_full
+from lara.experiments import experiments, in_full, require_current
 from lara.overrides import key_of, literal
 from lara.value_types import require_types
 
@@ -113,6 +113,14 @@ def choices(group: str) -> list[str]:
     """The files of one group, e.g. choices("experiment"), whose families' experiments are named "hosts/pi05"."""
     folder = config_folder() / group
     return experiments(folder) if group == "experiment" else sorted(p.stem for p in folder.glob("*.yaml"))
+
+
+def require_experiment(name: str) -> None:
+    """Raises ConfigError for what is no experiment, with what it is called now or the nearest name."""
+    require_current(name, config_folder() / "experiment")
+    known = choices("experiment")
+    if name not in known:
+        raise ConfigError(f"there is no experiment '{name}'. {nearest(name, known)}")
 
 
 def groups() -> list[str]:

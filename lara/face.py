@@ -22,7 +22,7 @@ def run_training(*overrides: str, stop: StopRequest | None = None) -> TrainResul
     arrive while it trains (SIGTERM, SIGINT, SIGHUP, SIGUSR1) are answered by finishing and saving the step.
 
     Args:
-        overrides: what would follow `lara train` on a command line: `"experiment=demo_lara"`, `"data.root=D"`.
+        overrides: what would follow `lara train` on a command line: `"experiment=demo/lara"`, `"data.root=D"`.
         stop: the caller's own handling of signals, already entered; None: signals are caught during the call.
 
     Returns:
@@ -35,7 +35,7 @@ def run_training(*overrides: str, stop: StopRequest | None = None) -> TrainResul
 
     Example:
         ```python
-        result = lara.run_training("experiment=demo_lara", "data.root=data/two", "stage.steps=100")
+        result = lara.run_training("experiment=demo/lara", "data.root=data/two", "output=outputs/two")
         print(result.checkpoint, result.metrics["loss"])
         ```
     """
@@ -83,7 +83,7 @@ def evaluate(*overrides: str) -> dict[str, Any]:
 
     Example:
         ```python
-        summary = lara.evaluate("client.checkpoint=outputs/demo_lara", "output=outputs/eval_lara")
+        summary = lara.evaluate("client.checkpoint=outputs/two", "output=outputs/eval_two")
         print(summary["overall"]["rate"])
         ```
     """

@@ -1,9 +1,9 @@
 """Several commands by one: an experiment may hold `stages`, an ordered map of names to overrides.
 
     stages:
-      lam:    [experiment=demo_lam]
+      lam:    [experiment=demo/lam]
       labels: [label, "checkpoint=${output}/lam", "dataset=${data.root}"]
-      policy: [experiment=lapa_tiny_latent, "labels=${output}/labels"]
+      policy: [experiment=lapa/tiny_latent, "labels=${output}/labels"]
 
 `lara train experiment=THAT data.root=D output=O` is then `lara train` with each list (`lara label` with a list that
 begins so), into O/lam, O/labels, O/policy. Every other override of the command line comes after each training's own

@@ -37,10 +37,10 @@ def test_every_command_has_help_without_torch(command):
     ("arguments", "answer"),
     [
         (["trian"], "Did you mean 'train'?"),
-        (["train", "experiment=demo_lra"], "Did you mean 'demo_lara'"),
-        (["train", "experiment=demo_lara", "stage.stepz=3", "data.root=x"], "Did you mean 'stage.steps'"),
+        (["train", "experiment=demo_lra"], "Did you mean 'demo/lara'"),
+        (["train", "experiment=demo/lara", "stage.stepz=3", "data.root=x"], "Did you mean 'stage.steps'"),
         (["train", "optm=adamw"], "'optim'"),
-        (["train", "experiment=demo_lara"], "data.root=..."),
+        (["train", "experiment=demo/lara"], "data.root=..."),
         (["eval", "client=expart", "output=x"], "Did you mean 'expert'?"),
         (["train", "=3"], "overrides are key=value"),
         (["compare", "one"], "two run folders"),
@@ -52,7 +52,7 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(arguments, answer, 
 
 
 def test_errors_are_one_message_and_exit_code_two():
-    done = _lara("train", "experiment=demo_lara", "data.root=/nowhere/at/all")
+    done = _lara("train", "experiment=demo/lara", "data.root=/nowhere/at/all")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "/nowhere/at/all" in done.stderr

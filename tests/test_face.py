@@ -58,12 +58,12 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 @pytest.mark.parametrize(
     ("function", "overrides", "message"),
     [
-        ("run_training", ["experiment=demo_lraa", "data.root=x"], "demo_lara"),
-        ("run_training", ["experiment=demo_lara"], "data.root=..."),
-        ("run_training", ["experiment=demo_lara", "data.root=x", "stage.stepz=3"], "stage.steps"),
+        ("run_training", ["experiment=demo_lraa", "data.root=x"], "demo/lara"),
+        ("run_training", ["experiment=demo/lara"], "data.root=..."),
+        ("run_training", ["experiment=demo/lara", "data.root=x", "stage.stepz=3"], "stage.steps"),
         (
             "run_training",
-            ["experiment=lapa_tiny", "~stages.lam", "~stages.latent", "~stages.actions", "data.root=x"],
+            ["experiment=lapa/tiny", "~stages.lam", "~stages.latent", "~stages.actions", "data.root=x"],
             "nothing trains",
         ),
         ("evaluate", ["client.chekpoint=x", "output=y"], "client.checkpoint"),
@@ -86,7 +86,7 @@ def test_training_and_evaluating_from_python(tmp_path):
     data, cameras = tmp_path / "data", ["data.cameras=[top]", "data.lam_cameras=[top]"]
     collect = ["benchmark=toy", "tasks=[reach-red]", "episodes=2", f"output={data}", "processes=1"]
     assert main(["collect", *collect]) == 0
-    given = ["experiment=demo_lara", f"data.root={data}", f"output={tmp_path}/run", *SMALL, *cameras, "stage.steps=1"]
+    given = ["experiment=demo/lara", f"data.root={data}", f"output={tmp_path}/run", *SMALL, *cameras, "stage.steps=1"]
     result = lara.run_training(*given)
     assert result.finished
     assert (result.step, result.exit_code) == (1, 0)

@@ -26,7 +26,7 @@ SMALL = [
     "runtime={batch_size: 4, log_every: 1, save_every: 1, validate_every: null, validation_limit: 1}",
 ]
 ROBOT = ["data.embodiment=dot", "data.cameras=[top]", "data.lam_cameras=[top]"]
-# one per stage of `rotvla_tiny`: the first two see video alone
+# one per stage of `rotvla/tiny`: the first two see video alone
 VIDEO = ["stages.lam.data=videos", "stages.pretrain.data=videos"]
 
 
@@ -53,7 +53,7 @@ def runs(world):
     """All three stages by one command."""
     roots = [f"stages.{stage}.data.root={world}/videos" for stage in ("lam", "pretrain")]
     robot = [f"stages.finetune.{o}" for o in (f"data.root={world}/robot", *ROBOT)]
-    given = ["experiment=rotvla_tiny", f"output={world}/run", *SMALL, *VIDEO, *roots, *robot]
+    given = ["experiment=rotvla/tiny", f"output={world}/run", *SMALL, *VIDEO, *roots, *robot]
     assert main(["train", *given]) == 0
     return world / "run"
 
@@ -64,16 +64,16 @@ def _train(world, experiment, name, *more):
 
 
 def test_check_says_that_there_are_no_actions(world, capsys):
-    assert main(["check", "experiment=lam_rotvla_tiny_chunk", "data=videos", f"data.root={world}/videos", *SMALL]) == 0
+    assert main(["check", "experiment=rotvla/tiny_lam", "data=videos", f"data.root={world}/videos", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "training samples of video, 2 instructions" in out
     assert re.search(r"^actions: none", out, re.M)
     assert re.search(r"^state: none", out, re.M)
-    assert main(["check", "experiment=demo_lara", f"data.root={world}/robot", *ROBOT]) == 0
+    assert main(["check", "experiment=demo/lara", f"data.root={world}/robot", *ROBOT]) == 0
     assert re.search(r"^actions: 2 \(\w+, \w+\)$", capsys.readouterr().out, re.M)
 
 
-@pytest.mark.parametrize(("experiment", "terms"), [("demo_dit_only", "action"), ("demo_lara", "action, align")])
+@pytest.mark.parametrize(("experiment", "terms"), [("demo/dit_only", "action"), ("demo/lara", "action, align")])
 def test_stages_that_weigh_actions_are_refused_before_the_first_step(world, capsys, experiment, terms):
     assert _train(world, experiment, f"refused_{experiment}") == 2
     assert f"weighs {terms}: expected data with robot actions" in capsys.readouterr().err
@@ -94,7 +94,7 @@ def test_the_robot_s_stage_has_the_robot_s_slot_statistics_and_units(world, runs
 
 def test_stage_three_starts_from_what_video_taught_and_an_heir_gets_a_slot_and_statistics_of_its_own(world, runs):
     """After a step at almost no rate, the parts that stage III loads are those that stage II saved."""
-    given = ["experiment=rotvla_tiny_finetune", f"data.root={world}/robot", f"lam_run={runs}/lam", *SMALL, *ROBOT]
+    given = ["experiment=rotvla/tiny_finetune", f"data.root={world}/robot", f"lam_run={runs}/lam", *SMALL, *ROBOT]
     given += [f"init={runs}/pretrain", f"inherit={runs}/pretrain", "stage.steps=1", "optim.lr=1e-12"]
     assert main(["train", *given, f"output={world}/heir"]) == 0
     old, new = (load_system(run, ema=False)[0].state_dict() for run in (runs / "pretrain", world / "heir"))
@@ -108,8 +108,8 @@ def test_stage_three_starts_from_what_video_taught_and_an_heir_gets_a_slot_and_s
 
 
 def test_a_run_on_videos_that_is_interrupted_goes_on_bit_for_bit(world, runs):
-    assert _train(world, "lam_rotvla_tiny_chunk", "pieces", "stage.steps=1") == 0
-    assert _train(world, "lam_rotvla_tiny_chunk", "pieces") == 0
+    assert _train(world, "rotvla/tiny_lam", "pieces", "stage.steps=1") == 0
+    assert _train(world, "rotvla/tiny_lam", "pieces") == 0
     a, b = (read_checkpoint(run).weights(ema=False) for run in (world / "pieces", runs / "lam"))
     assert set(a) == set(b)
     assert all(torch.equal(a[k], b[k]) for k in a)
@@ -135,6 +135,6 @@ def test_its_labels_are_actions_to_learn_from_on_the_same_videos(world, runs):
     """LAPA's stage A, where there is nothing but video."""
     labels = [f"checkpoint={runs}/lam", f"dataset={world}/videos", f"output={world}/labels", "label.workers=0"]
     assert main(["label", *labels]) == 0
-    assert _train(world, "lapa_tiny_latent", "lapa", f"labels={world}/labels") == 0
+    assert _train(world, "lapa/tiny_latent", "lapa", f"labels={world}/labels") == 0
     card = read_checkpoint(world / "lapa").card
     assert (card["robot"]["name"], len(card["robot"]["action"]["names"])) == ("latent", 64)

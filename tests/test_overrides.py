@@ -53,7 +53,7 @@ def test_a_key_behind_an_interpolation_is_set_where_it_points():
     assert collect.demonstrator.camera_positions.corner2 == [1, 2, 3]
     evaluation = compose("eval", ["client.checkpoint=x", "output=x", "policy.steps=7", "+policy.new=1"])
     assert (evaluation.policy.steps, evaluation.policy.new) == (7, 1)
-    train = compose("train", ["experiment=demo_lara", "data.root=x", "system.policy.expert.width=64"])
+    train = compose("train", ["experiment=demo/lara", "data.root=x", "system.policy.expert.width=64"])
     assert train.system.policy.expert.width == train.policy.expert.width == 64
 
 

@@ -39,7 +39,7 @@ def test_a_wheel_installed_elsewhere_finds_its_configurations(wheel, tmp_path):
         "import lara, lara.config as c; from pathlib import Path\n"
         f"assert Path(lara.__file__).is_relative_to({str(tmp_path)!r}), lara.__file__\n"
         "assert c.config_folder().name == '_conf', c.config_folder()\n"
-        "assert c.resolved(c.compose('train', ['experiment=demo_lara', 'data.root=x']))['name'] == 'demo_lara'\n"
+        "assert c.resolved(c.compose('train', ['experiment=demo/lara', 'data.root=x']))['name'] == 'demo/lara'\n"
         "import sim_eval, real_eval"
     )
     done = subprocess.run(
@@ -74,7 +74,7 @@ def test_training_from_a_frame_cache_needs_no_optional_package(tmp_path):
     ]
     assert main(collect) == 0
     train = [
-        *("train", "experiment=demo_lara", f"data.root={data}", f"output={tmp_path}/run", *SMALL),
+        *("train", "experiment=demo/lara", f"data.root={data}", f"output={tmp_path}/run", *SMALL),
         *("data.cameras=[top]", "data.lam_cameras=[top]", "stage.steps=1"),
     ]
     assert main(["check", *train[1:]]) == 0  # builds the cache

@@ -36,15 +36,15 @@ def _train(root, experiment, *more):
 
 
 def test_an_experiment_without_stages_has_none():
-    assert stage_commands(["experiment=demo_lara", "data.root=x"]) == {}
+    assert stage_commands(["experiment=demo/lara", "data.root=x"]) == {}
 
 
 def test_the_command_line_wins_in_every_stage_and_the_output_is_shared_out():
-    given = stage_commands(["experiment=rotvla_tiny", "data.root=d", "output=o", "stage.steps=7"])
+    given = stage_commands(["experiment=rotvla/tiny", "data.root=d", "output=o", "stage.steps=7"])
     assert list(given) == ["lam", "pretrain", "finetune"]
     assert given["finetune"].command == "train"
     assert given["finetune"].overrides == [
-        *("experiment=rotvla_tiny_finetune", "lam_run=o/lam", "init=o/pretrain"),
+        *("experiment=rotvla/tiny_finetune", "lam_run=o/lam", "init=o/pretrain"),
         *("data.root=d", "stage.steps=7", "output=o/finetune"),
     ]
     configs = stage_configs(given)
@@ -52,40 +52,40 @@ def test_the_command_line_wins_in_every_stage_and_the_output_is_shared_out():
 
 
 def test_an_override_of_one_stage_is_for_that_stage():
-    given = stage_commands(["experiment=rotvla_tiny", "output=o", "stages.lam.stage.steps=7", "+stages.lam.data.x=1"])
-    assert given["lam"].overrides == ["experiment=lam_rotvla_tiny_chunk", "stage.steps=7", "+data.x=1", "output=o/lam"]
+    given = stage_commands(["experiment=rotvla/tiny", "output=o", "stages.lam.stage.steps=7", "+stages.lam.data.x=1"])
+    assert given["lam"].overrides == ["experiment=rotvla/tiny_lam", "stage.steps=7", "+data.x=1", "output=o/lam"]
     assert not any("steps" in o for o in given["pretrain"].overrides)
     with pytest.raises(ConfigError, match="no stage 'lamb'"):
-        stage_commands(["experiment=rotvla_tiny", "stages.lamb.stage.steps=7"])
+        stage_commands(["experiment=rotvla/tiny", "stages.lamb.stage.steps=7"])
     with pytest.raises(ConfigError, match="has no stages"):
-        stage_commands(["experiment=demo_lara", "stages.lam.stage.steps=7"])
+        stage_commands(["experiment=demo/lara", "stages.lam.stage.steps=7"])
 
 
 def test_labelling_is_a_stage_that_hears_only_what_is_said_to_it():
     given = stage_commands(
-        ["experiment=lapa_tiny", "data.root=d", "output=o", "stage.steps=7", "stages.labels.label.workers=2"]
+        ["experiment=lapa/tiny", "data.root=d", "output=o", "stage.steps=7", "stages.labels.label.workers=2"]
     )
     assert list(given) == ["lam", "labels", "latent", "actions"]
     assert given["labels"].line == "lara label checkpoint=o/lam dataset=d label.workers=2 output=o/labels"
     assert "labels=o/labels" in given["latent"].overrides
     with pytest.raises(ConfigError, match=r"give data\.root"):
-        stage_commands(["experiment=lapa_tiny"])
+        stage_commands(["experiment=lapa/tiny"])
     with pytest.raises(ConfigError, match="begin with 'label'"):
-        stage_commands(["experiment=lapa_tiny", "data.root=d", "stages.labels=[label, 'experiment=demo_lam']"])
+        stage_commands(["experiment=lapa/tiny", "data.root=d", "stages.labels=[label, 'experiment=demo/lam']"])
 
 
 def test_a_stage_that_cannot_be_composed_is_named_before_anything_runs():
     with pytest.raises(ConfigError, match=r"stage 'lam': .*no key 'stage\.stepz'"):
-        stage_configs(stage_commands(["experiment=rotvla_tiny", "data.root=x", "stage.stepz=1"]))
+        stage_configs(stage_commands(["experiment=rotvla/tiny", "data.root=x", "stage.stepz=1"]))
     with pytest.raises(ConfigError, match="one experiment and no output"):
-        stage_commands(["experiment=rotvla_tiny", "data.root=x", "stages.lam=['seed=1']"])
+        stage_commands(["experiment=rotvla/tiny", "data.root=x", "stages.lam=['seed=1']"])
 
 
 @pytest.mark.long
 def test_rotvla_runs_all_its_stages_each_from_the_one_before(data, capsys):
     # a constant rate of nearly nothing: what a stage loaded is then what it still holds at its end
-    assert _train(data, "rotvla_tiny", "optim.lr=1e-12", "optim.weight_decay=0", "optim.ema_decay=null") == 0
-    runs = {name: read_checkpoint(data / "rotvla_tiny" / name) for name in ("lam", "pretrain", "finetune")}
+    assert _train(data, "rotvla/tiny", "optim.lr=1e-12", "optim.weight_decay=0", "optim.ema_decay=null") == 0
+    runs = {name: read_checkpoint(data / "rotvla/tiny" / name) for name in ("lam", "pretrain", "finetune")}
     weights = {name: run.weights(False) for name, run in runs.items()}
 
     def same(part, one, other):
@@ -106,16 +106,16 @@ def test_rotvla_runs_all_its_stages_each_from_the_one_before(data, capsys):
     assert "policy.action" not in runs["pretrain"].part_paths
 
     # once more: nothing is trained again
-    before = {name: (data / "rotvla_tiny" / name / "metrics.jsonl").read_text() for name in runs}
+    before = {name: (data / "rotvla/tiny" / name / "metrics.jsonl").read_text() for name in runs}
     capsys.readouterr()
-    assert _train(data, "rotvla_tiny", "optim.lr=1e-12", "optim.weight_decay=0", "optim.ema_decay=null") == 0
+    assert _train(data, "rotvla/tiny", "optim.lr=1e-12", "optim.weight_decay=0", "optim.ema_decay=null") == 0
     assert capsys.readouterr().out.count("[stage ") == 3
-    assert before == {name: (data / "rotvla_tiny" / name / "metrics.jsonl").read_text() for name in runs}
+    assert before == {name: (data / "rotvla/tiny" / name / "metrics.jsonl").read_text() for name in runs}
 
 
 def test_alam_runs_to_a_policy_that_acts_under_every_intervention(data):
-    assert _train(data, "alam_tiny") == 0
-    run = data / "alam_tiny" / "transfer"
+    assert _train(data, "alam/tiny") == 0
+    run = data / "alam/tiny" / "transfer"
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"latent_1", "action", "latent_1.size", "grad_norm/policy.latent"} <= set(last)
     policies = {use: load_policy(checkpoint=str(run), latents=use) for use in ("use", "freeze", "block", "shuffle")}
@@ -134,10 +134,10 @@ OF_A_DOT = [
     *("~data.layout.state", "+data.layout.state={x: right_x, y: right_y}"),
 ]
 OTHERS = {
-    "lara_tiny": (["lam", "joint"], []),
-    "latbot_tiny": (["lam", "distill", "finetune"], OF_A_DOT),
-    "moto_tiny": (["lam", "labels", "tokens", "actions"], []),
-    "lapa_tiny": (["lam", "labels", "latent", "actions"], ["stages.latent.data.embodiment=latent"]),
+    "lara/tiny": (["lam", "joint"], []),
+    "latbot/tiny": (["lam", "distill", "finetune"], OF_A_DOT),
+    "moto/tiny": (["lam", "labels", "tokens", "actions"], []),
+    "lapa/tiny": (["lam", "labels", "latent", "actions"], ["stages.latent.data.embodiment=latent"]),
 }
 
 
@@ -161,14 +161,14 @@ def test_every_other_paper_runs_to_a_policy_that_acts(data, experiment):
 
 
 def test_an_intervention_on_a_policy_without_latents_says_so(data):
-    assert _train(data, "demo_dit_only", "data.lam_cameras=[]") == 0
+    assert _train(data, "demo/dit_only", "data.lam_cameras=[]") == 0
     with pytest.raises(ConfigError, match="generates no latents to freeze"):
-        load_policy(checkpoint=str(data / "demo_dit_only"), latents="freeze")
+        load_policy(checkpoint=str(data / "demo/dit_only"), latents="freeze")
 
 
 def test_show_describes_every_stage(capsys, monkeypatch):
     monkeypatch.setattr("lara.commands.show.describe", lambda config: " ".join(config["stage"]["weights"]))
-    assert main(["show", "experiment=alam_tiny", "config=false"]) == 0
+    assert main(["show", "experiment=alam/tiny", "config=false"]) == 0
     out = capsys.readouterr().out
     assert out.count("=== stage ") == 3  # the labels in between, too
     assert "latent_1" in out

@@ -46,8 +46,8 @@ def world(tmp_path_factory):
     )
 
     def train(experiment, name, *more):
-        cameras = ["data.cameras=[top]"] if experiment not in ("demo_lam", "demo_blind") else []
-        lam = ["data.lam_cameras=[top]"] if experiment not in ("demo_dit_only", "demo_blind") else []
+        cameras = ["data.cameras=[top]"] if experiment not in ("demo/lam", "demo/blind") else []
+        lam = ["data.lam_cameras=[top]"] if experiment not in ("demo/dit_only", "demo/blind") else []
         given = [f"experiment={experiment}", f"data.root={root}/data", f"output={root}/{name}", *SMALL, *cameras, *lam]
         assert main(["train", *given, *more]) == 0
         return root / name
@@ -58,12 +58,12 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(world):
     _, train = world
-    lam = train("demo_lam", "lam")
+    lam = train("demo/lam", "lam")
     return {
         "lam": lam,
-        "dit_only": train("demo_dit_only", "dit_only"),
-        "blind": train("demo_blind", "blind"),
-        "lara": train("demo_lara", "lara", f"stage.load.lam={lam}"),
+        "dit_only": train("demo/dit_only", "dit_only"),
+        "blind": train("demo/blind", "blind"),
+        "lara": train("demo/lara", "lara", f"stage.load.lam={lam}"),
     }
 
 
@@ -75,7 +75,7 @@ def test_check_reads_the_dataset_as_training_would(world, capsys):
     root, _ = world
     assert (
         main(
-            ["check", "experiment=demo_lara", f"data.root={root}/data", "data.cameras=[top]", "data.lam_cameras=[top]"]
+            ["check", "experiment=demo/lara", f"data.root={root}/data", "data.cameras=[top]", "data.lam_cameras=[top]"]
         )
         == 0
     )
@@ -99,7 +99,7 @@ def test_every_term_and_every_health_figure_is_logged(runs):
 
 def test_joint_training_starts_from_the_stage_one_lam(world, runs):
     _, train = world
-    start = train("demo_lara", "lara_start", f"stage.load.lam={runs['lam']}", "stage.steps=1", "optim.lr=1e-12")
+    start = train("demo/lara", "lara_start", f"stage.load.lam={runs['lam']}", "stage.steps=1", "optim.lr=1e-12")
     before, after = (load_lam(run, ema=False)[0] for run in (runs["lam"], start))
     torch.testing.assert_close(before.former.down[0].weight, after.former.down[0].weight)
 
@@ -107,10 +107,10 @@ def test_joint_training_starts_from_the_stage_one_lam(world, runs):
 def test_post_training_keeps_slot_and_statistics_of_a_known_robot_and_gives_a_new_one_its_own(world, runs):
     _, train = world
     base = read_checkpoint(runs["lara"])
-    known = read_checkpoint(train("demo_posttrain", "post", f"init={runs['lara']}"))
+    known = read_checkpoint(train("demo/posttrain", "post", f"init={runs['lara']}"))
     assert known.config["embodiments"] == {"dot": 0}
     assert known.card["statistics"] == base.card["statistics"]
-    new = read_checkpoint(train("demo_posttrain", "post_new", f"init={runs['lara']}", "data.embodiment=other"))
+    new = read_checkpoint(train("demo/posttrain", "post_new", f"init={runs['lara']}", "data.embodiment=other"))
     assert new.config["embodiments"] == {"dot": 0, "other": 1}
     assert new.card["slot"] == 1
 
@@ -175,11 +175,11 @@ def test_a_lam_run_says_that_it_cannot_act(runs):
         load_policy(checkpoint=str(runs["lam"]))
 
 
-@pytest.mark.parametrize("experiment", ["demo_lam", "demo_dit_only", "demo_blind", "demo_lara", "demo_posttrain"])
+@pytest.mark.parametrize("experiment", ["demo/lam", "demo/dit_only", "demo/blind", "demo/lara", "demo/posttrain"])
 def test_two_steps_and_a_resume_to_four_equal_four_straight(world, runs, experiment):
     """For every stage. (The cosine knows the stage's length, so the length may only change under a constant rate.)"""
     root, train = world
-    given = {"demo_lara": [f"stage.load.lam={runs['lam']}"], "demo_posttrain": [f"init={runs['lara']}"]}
+    given = {"demo/lara": [f"stage.load.lam={runs['lam']}"], "demo/posttrain": [f"init={runs['lara']}"]}
     more = [*given.get(experiment, []), "optim.schedule=constant"]
     for steps in (2, 4):
         train(experiment, f"pieces_{experiment}", f"stage.steps={steps}", *more)

@@ -1,6 +1,6 @@
 """Reads a dataset as training would: verifies files, lengths and numbers, builds the frame cache, computes statistics.
 
-lara check experiment=demo_lara data.root=data/two
+lara check experiment=demo/lara data.root=data/two
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rolls a policy out on a fixed list of episodes. Interrupt it whenever you like; the same command goes on.
 
-lara eval client.checkpoint=outputs/demo_lara output=outputs/eval_lara
-lara eval client.checkpoint=outputs/demo_lara 'protocol.tasks=[drawer-open-v3,door-lock-v3]' output=outputs/eval_two
+lara eval client.checkpoint=outputs/demo/lara output=outputs/eval_lara
+lara eval client.checkpoint=outputs/demo/lara 'protocol.tasks=[drawer-open-v3,door-lock-v3]' output=outputs/eval_two
 lara eval client=expert 'protocol.tasks=[drawer-open-v3]' output=outputs/eval_expert
 lara eval protocol=mt50_alam client.checkpoint=outputs/my_run output=outputs/eval_mt50
 

@@ -1,8 +1,8 @@
 """Trains several latent action models, probes each on the same held-out clips, and puts them side by side.
 
   lara lams root=outputs/demo/data
-  lara lams root=outputs/demo/data 'lams=[lam_alam_tiny,"lam_alam_tiny_without_*"]' output=outputs/alam
-  lara lams root=outputs/demo/data 'lams=["lam_lara_tiny","lam_lara_tiny latent=fsq"]'
+  lara lams root=outputs/demo/data 'lams=[alam/tiny_lam,"alam/tiny_lam laws=none"]' output=outputs/alam
+  lara lams root=outputs/demo/data 'lams=["demo/lam","demo/lam latent=fsq"]'
   lara lams root=outputs/demo/data 'seeds=[0,1,2]' 'overrides=["stage.steps=200"]'
 
 Writes lams.md, lams.json and lams.html: pictures of the future per horizon, the laws of composition and reversal, the

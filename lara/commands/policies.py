@@ -2,8 +2,8 @@
 training cost and inference cost side by side. What is listed may be a pipeline of stages or a single training.
 
   lara policies root=outputs/demo/data
-  lara policies root=outputs/demo/data 'policies=[demo_dit_only,lara_tiny]' output=outputs/two
-  lara policies root=D reference=null interventions=null 'policies=[lapa_tiny,"lapa_tiny stages.lam.stage.steps=900"]'
+  lara policies root=outputs/demo/data 'policies=[demo/dit_only,lara/tiny]' output=outputs/two
+  lara policies root=D reference=null interventions=null 'policies=[lapa/tiny,"lapa/tiny stages.lam.stage.steps=900"]'
 
 Writes policies.md, policies.json and policies.html. Interrupt it whenever you like: what runs saves and stops, and the
 same command goes on. Logs are in <output>/logs. Exit codes as of `lara demo`.

@@ -1,6 +1,6 @@
 """Asks a run's latent action model, on held-out episodes, whether its latents mean anything; with baselines beside.
 
-  lara probe checkpoint=outputs/demo/demo_lam output=outputs/probe_demo
+  lara probe checkpoint=outputs/demo/lam output=outputs/probe_demo
   lara probe checkpoint=outputs/my_run output=outputs/probe probe=[linear,algebra] clips=1024
   lara probe checkpoint=outputs/moto data_of=outputs/my_run output=outputs/probe_moto
 

@@ -4,9 +4,9 @@ downloaded, allocated or run; a 3-billion-parameter policy is described on a lap
 is 2) over a traced forward and backward pass, memory is added up from parameters, gradients, optimiser state and the
 tensors that the trace kept for the backward pass.
 
-  lara show experiment=lara_pretrain policy.backbone.path=VLM
-  lara show experiment=demo_lara config=false
-  lara show experiment=rotvla_tiny config=false      (each of its stages)
+  lara show experiment=lara/pretrain policy.backbone.path=VLM
+  lara show experiment=demo/lara config=false
+  lara show experiment=rotvla/tiny config=false      (each of its stages)
 """
 
 from __future__ import annotations

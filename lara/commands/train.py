@@ -3,9 +3,9 @@ folder of its own below the output (labelling with `lara label` may be one of th
 same command goes on where it was, bit for bit. `result.json` in the output says how far it came and whether that was
 the end.
 
-lara train experiment=demo_dit_only data.root=outputs/demo/data
-lara train experiment=rotvla_tiny data.root=outputs/demo/data
-lara train experiment=lara_pretrain data.root=PATH policy.backbone.path=VLM stage.load.lam=outputs/lara_lam_pretrain
+lara train experiment=demo/dit_only data.root=outputs/demo/data
+lara train experiment=rotvla/tiny data.root=outputs/demo/data
+lara train experiment=lara/pretrain data.root=PATH policy.backbone.path=VLM stage.load.lam=outputs/lara/lam
 accelerate launch -m lara.cli train experiment=... runtime=ddp        (several GPUs or nodes)
 
 exit code

@@ -27,7 +27,7 @@ class Progress:
         self._at_start = sum(self._steps(arm) for arm in phase.arms)
 
     def line(self, *, now: float | None = None) -> str:
-        """E.g. "[lams] 1 of 3 done, 900 of 1700 steps, about 4 min left; lam_alam_tiny_seed0 300/600"."""
+        """E.g. "[lams] 1 of 3 done, 900 of 1700 steps, about 4 min left; alam_tiny_lam_seed0 300/600"."""
         elapsed = (time.monotonic() if now is None else now) - self.started
         arms = self.phase.arms
         steps, total = sum(self._steps(arm) for arm in arms), sum(arm.total for arm in arms)

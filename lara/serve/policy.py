@@ -68,7 +68,7 @@ class TrainedPolicy:
         if card.robot.action.dim == 0:
             raise CheckpointError(
                 f"{identity} was trained on {card.robot.name} without actions, so it knows none; fine-tune it on a "
-                "robot's data first (experiment=rotvla_tiny_finetune, say)"
+                "robot's data first (experiment=rotvla/tiny_finetune, say)"
             )
         self.system, self.data, self.steps, self.identity = system, card, steps, identity
         self.device = next(iter(system.parameters())).device  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ def demo(config: Mapping[str, Any]) -> Outcome:
     described = plan(config)
     outcome = run(described, output, minutes=config["minutes"])
     if outcome.finished:
-        views = {name: look(output / name) for name in ("demo_lam", "demo_lara")}
+        views = {name: look(output / name) for name in ("lam", "lara")}
         summary = summarise(output, config, views)
         took = cost(described, outcome.book, workers=config["workers"])
         for name, content in (("summary", summary), ("cost", took)):
@@ -49,19 +49,19 @@ def plan(config: Mapping[str, Any]) -> Plan:
     def arm(*steps: Step) -> Arm:
         return Arm(key=steps[0].name, seed=seed, steps=steps)
 
-    def train(experiment: str, steps: int, *more: str) -> Step:
-        given = (f"experiment={experiment}", f"data.root={out}/data", f"output={out}/{experiment}", f"seed={seed}")
-        given = (*given, f"stage.steps={steps}", *more, *config["overrides"], *_cameras(config, experiment))
-        return Step(name=experiment, arguments=("train", *given), trainings={out / experiment: steps})
+    def train(name: str, steps: int, *more: str) -> Step:
+        given = (f"experiment=demo/{name}", f"data.root={out}/data", f"output={out}/{name}", f"seed={seed}")
+        given = (*given, f"stage.steps={steps}", *more, *config["overrides"], *_cameras(config, name))
+        return Step(name=name, arguments=("train", *given), trainings={out / name: steps})
 
-    def roll_out(name: str, experiment: str, *more: str) -> Step:
-        given = (f"client.checkpoint={out}/{experiment}", f"output={out}/eval_{name}", f"protocol.{tasks}")
+    def roll_out(name: str, run: str, *more: str) -> Step:
+        given = (f"client.checkpoint={out}/{run}", f"output={out}/eval_{name}", f"protocol.{tasks}")
         given = (*given, f"protocol.episodes={config['episodes']}", *more, *config["evaluation"])
         return Step(name=f"eval_{name}", arguments=("eval", *given))
 
     collect = ("collect", tasks, f"episodes={config['demonstrations']}", f"seed={seed}", f"output={out}/data")
-    check = ("check", "experiment=demo_lara", f"data.root={out}/data", *config["overrides"])
-    check = (*check, *_cameras(config, "demo_lara"))
+    check = ("check", "experiment=demo/lara", f"data.root={out}/data", *config["overrides"])
+    check = (*check, *_cameras(config, "lara"))
     steps, lam_steps = config["steps"], config["lam_steps"]
     return Plan(
         title="demo",
@@ -77,32 +77,32 @@ def plan(config: Mapping[str, Any]) -> Plan:
             Phase(
                 arms=(
                     arm(
-                        train("demo_lam", lam_steps),
-                        train("demo_lara", steps, f"stage.load.lam={out}/demo_lam"),
+                        train("lam", lam_steps),
+                        train("lara", steps, f"stage.load.lam={out}/lam"),
                     ),
-                    arm(train("demo_dit_only", steps)),
-                    arm(train("demo_blind", steps)),
+                    arm(train("dit_only", steps)),
+                    arm(train("blind", steps)),
                 ),
                 workers=config["workers"],
             ),
             Phase(
                 arms=(
-                    arm(roll_out("lara", "demo_lara")),
-                    arm(roll_out("dit_only", "demo_dit_only")),
+                    arm(roll_out("lara", "lara")),
+                    arm(roll_out("dit_only", "dit_only")),
                     arm(
-                        roll_out("wrong_instruction", "demo_dit_only", "protocol.instruction=wrong", "videos=false"),
+                        roll_out("wrong_instruction", "dit_only", "protocol.instruction=wrong", "videos=false"),
                     ),
-                    arm(roll_out("blind", "demo_blind", "videos=false")),
+                    arm(roll_out("blind", "blind", "videos=false")),
                 )
             ),
         ),
     )
 
 
-def _cameras(config: Mapping[str, Any], experiment: str) -> tuple[str, ...]:
+def _cameras(config: Mapping[str, Any], run: str) -> tuple[str, ...]:
     """Another simulator's camera, for whoever looks at all: the blind policy does not, nor a policy without a LAM at
     the LAM's frames."""
-    if config["camera"] is None or experiment == "demo_blind":
+    if config["camera"] is None or run == "blind":
         return ()
-    sides = {"demo_lam": ("lam_cameras",), "demo_dit_only": ("cameras",)}.get(experiment, ("cameras", "lam_cameras"))
+    sides = {"lam": ("lam_cameras",), "dit_only": ("cameras",)}.get(run, ("cameras", "lam_cameras"))
     return tuple(f"data.{side}=[{config['camera']}]" for side in sides)

@@ -144,7 +144,7 @@ def rollouts(folder: Path, tasks: list[str]) -> Row:
 
 
 def _latents(views: Mapping[str, LamView]) -> Section:
-    named = (("after stage 1 (LAM alone)", views["demo_lam"]), ("after joint training (LARA)", views["demo_lara"]))
+    named = (("after stage 1 (LAM alone)", views["lam"]), ("after joint training (LARA)", views["lara"]))
     rows = [
         [
             name,
@@ -160,21 +160,21 @@ def _latents(views: Mapping[str, LamView]) -> Section:
     return Section(
         "What the latent action model sees",
         Picture(
-            png=views["demo_lara"].picture,
+            png=views["lara"].picture,
             caption="Each column is a held-out pair. From above: now; the future; the future predicted from "
             "now and the quantised latent; the true change; the predicted change (grey = none).",
             pixels=True,
         ),
         Table(headers=[*headers, "codebook perplexity", "codes used"], rows=rows, numeric=range(1, 6)),
         Note(
-            f"Over {views['demo_lara'].pairs} frame pairs of held-out episodes. If another pair's latent predicted as "
+            f"Over {views['lara'].pairs} frame pairs of held-out episodes. If another pair's latent predicted as "
             "well, the decoder would not be listening."
         ),
     )
 
 
 def _training(output: Path) -> Section:
-    lara, dit, blind, lam = (output / f"demo_{n}" for n in ("lara", "dit_only", "blind", "lam"))
+    lara, dit, blind, lam = (output / n for n in ("lara", "dit_only", "blind", "lam"))
 
     def losses(key: str) -> list[Any]:
         return [

@@ -41,9 +41,9 @@ def summarise(output: Path, config: Mapping[str, Any], views: Mapping[str, LamVi
         "lara_against_dit_only": {
             k: paired[k] for k in ("difference", "difference_low", "difference_high", "p_exact", "verdict")
         },
-        "lam": views["demo_lara"].numbers(),
-        "lam_after_stage_1": views["demo_lam"].numbers(),
-        "alignment": {key: tail_mean(output / "demo_lara", key) for key in HEALTH},
+        "lam": views["lara"].numbers(),
+        "lam_after_stage_1": views["lam"].numbers(),
+        "alignment": {key: tail_mean(output / "lara", key) for key in HEALTH},
         "config": {key: value for key, value in config.items() if key not in RESULTS_ALONE},
     }
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lara.config import choices
-from lara.errors import ConfigError, nearest
+from lara.config import require_experiment
+from lara.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,10 @@ def read_entries(texts: Sequence[str], labels: Mapping[str, str], *, of: str) ->
     Raises:
         ConfigError: The list is empty or repeats itself, or an experiment does not exist.
     """
-    known = choices("experiment")
     found = []
     for text in texts:
         name, *overrides = shlex.split(text) or [""]
-        if name not in known:
-            raise ConfigError(f"there is no experiment '{name}'. {nearest(name, known)}")
+        require_experiment(name)
         label = labels.get(shlex.join((name, *overrides))) or _label(name, overrides, labels)
         found.append(Entry(experiment=name, overrides=tuple(overrides), label=label))
     if not found or len({entry.key for entry in found}) != len(found):

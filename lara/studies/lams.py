@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lara.config import choices, compose, resolved
-from lara.errors import ConfigError, nearest
+from lara.config import choices, compose, require_experiment, resolved
+from lara.errors import ConfigError
 from lara.runs.plan import Arm, Phase, Plan, Step, one_seed_each
 from lara.runs.run import Outcome, run
 from lara.store.files import replace_file
@@ -89,7 +89,7 @@ def expand(texts: Sequence[str]) -> list[str]:
         name, *overrides = shlex.split(text) or [""]
         matching = fnmatch.filter(known, name)
         if not matching:
-            raise ConfigError(f"there is no experiment '{name}'. {nearest(name, known)}")
+            require_experiment(name)
         found += [shlex.join((one, *overrides)) for one in matching]
     return found
 

@@ -71,7 +71,7 @@ def test_every_ending_has_its_code_and_one_line(stop, code, capsys, monkeypatch)
 @pytest.mark.parametrize("place", ["hydra.compose", "lara.launch.build_data"])
 def test_ctrl_c_while_composing_or_reading_data(place, capsys, monkeypatch):
     monkeypatch.setattr(place, _raising(KeyboardInterrupt()))
-    assert main(["check", "experiment=demo_lara", "data.root=x"]) == 130
+    assert main(["check", "experiment=demo/lara", "data.root=x"]) == 130
     assert capsys.readouterr().err.splitlines() == ["lara check: interrupted; the same command goes on where it was"]
 
 

@@ -13,7 +13,7 @@ from tests.conf.test_configs import batch_for
 
 
 def _config(*overrides):
-    return resolved(compose("train", ["experiment=demo_lara", "data.root=x", "runtime.batch_size=8", *overrides]))
+    return resolved(compose("train", ["experiment=demo/lara", "data.root=x", "runtime.batch_size=8", *overrides]))
 
 
 def test_counts_equal_those_of_the_real_system():
@@ -47,7 +47,7 @@ def test_the_paper_at_full_size_is_described_without_its_weights(paligemma, caps
         main(
             [
                 "show",
-                "experiment=lara_pretrain",
+                "experiment=lara/pretrain",
                 f"policy.backbone.path={paligemma}",
                 "policy.adapter.heads=2",
                 "config=false",
@@ -63,7 +63,7 @@ def test_the_paper_at_full_size_is_described_without_its_weights(paligemma, caps
 
 
 def test_show_prints_the_resolved_configuration(capsys):
-    assert main(["show", "experiment=demo_lara"]) == 0
+    assert main(["show", "experiment=demo/lara"]) == 0
     out = capsys.readouterr().out
     assert "root: (to be given)" in out
     assert "_target_: lara.systems.lara.Lara" in out
@@ -80,9 +80,9 @@ def test_measuring_leaves_the_configuration_as_it_was():
 def test_image_text_models_in_a_latent_action_model_and_in_a_student_are_counted(paligemma, sana):
     places = [f"lam.former.path={paligemma}", f"lam.decoder.stream.path={sana}", "lam.decoder.heads=2"]
     small = [*places, "data.root=x", "image_size=32", "runtime.batch_size=8", "runtime.accumulate=1"]
-    lam = measure(resolved(compose("train", ["experiment=lam_latbot", *small])))
+    lam = measure(resolved(compose("train", ["experiment=latbot/lam", *small])))
     joint = [*small, f"policy.backbone.path={paligemma}", "policy.adapter.heads=2"]
-    distill = measure(resolved(compose("train", ["experiment=latbot_distill", *joint])))
+    distill = measure(resolved(compose("train", ["experiment=latbot/distill", *joint])))
     assert lam.estimated
     assert distill.estimated
     rows = {row.name: row for row in distill.parts}

@@ -4,7 +4,7 @@ import pytest
 
 from lara.cli import main
 
-TRAIN = "train experiment=demo_lara data.root=x"
+TRAIN = "train experiment=demo/lara data.root=x"
 EVAL = "eval client.checkpoint=x output=y"
 LABEL = "label checkpoint=/nowhere dataset=y output=z"
 
@@ -12,9 +12,10 @@ LABEL = "label checkpoint=/nowhere dataset=y output=z"
 WRONG = [
     ("trian", "Did you mean 'train'?"),
     ("--halp", "there is no command '--halp'"),
-    ("train experiment=demo_lra", "Did you mean 'demo_lara'"),
+    ("train experiment=demo_lra", "Did you mean 'demo/lara'"),
+    ("train experiment=lara_depth_4", "experiment=lara_depth_4 is now experiment=lara/pretrain align.depth=4"),
     ("train optm=adamw", "'optim'"),
-    ("train experiment=demo_lara", "these values must be given: data.root=..."),
+    ("train experiment=demo/lara", "these values must be given: data.root=..."),
     ("train =3", "overrides are key=value"),
     ("train word", "'word' is not an override; write key=value"),
     (["train", "a b=c"], "is not an override"),
@@ -25,10 +26,10 @@ WRONG = [
     (f"{TRAIN} horizon=[1]", "horizon is a whole number, got a list: [1]"),
     (f"{TRAIN} seed=x", "seed is a whole number, got text: 'x'"),
     (f"{TRAIN} output=123", "output is text, got a whole number: 123; for these characters as text write"),
-    ("train experiment=demo_lara data.root=/nowhere/at/all", "/nowhere/at/all"),
-    ("check experiment=demo_lara data.root=/nowhere/at/all", "/nowhere/at/all"),
-    ("check experiment=demo_lara", "data.root=..."),
-    ("show experiment=demo_lara system=larra", "Did you mean 'lara'"),
+    ("train experiment=demo/lara data.root=/nowhere/at/all", "/nowhere/at/all"),
+    ("check experiment=demo/lara data.root=/nowhere/at/all", "/nowhere/at/all"),
+    ("check experiment=demo/lara", "data.root=..."),
+    ("show experiment=demo/lara system=larra", "Did you mean 'lara'"),
     ("collect episodes=three", "episodes is a whole number, got text: 'three'"),
     ("collect episodes=0", "at least one episode"),
     ("collect episodes=1e1", "write episodes=10"),

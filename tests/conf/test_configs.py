@@ -10,7 +10,7 @@ import torch
 from lara.build import build
 from lara.config import choices, compose, config_folder, groups, left_open, resolved
 from lara.errors import ConfigError
-from lara.experiments import families
+from lara.experiments import RENAMED, offered
 from lara.probes.clips import latents, predict
 from lara.stages import stage_commands, stage_configs
 from lara.train.needs import require_actions
@@ -67,26 +67,30 @@ def test_every_experiment_says_its_command_on_line_one(name):
     first = (config_folder() / "experiment" / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# lara train experiment=")
     experiment = first.split("experiment=")[1].split()[0]
-    assert experiment == name or name == "demo_base"
+    assert experiment == name
 
 
 # experiments that are a list of others, run one after another; each of those is tested by itself
 PIPELINES = [n for n in choices("experiment") if stage_commands([f"experiment={n}", "data.root=x"])]
-SINGLE = [n for n in choices("experiment") if n != "demo_base" and n not in PIPELINES]
-FAMILIES = families(config_folder() / "experiment")
+SINGLE = [n for n in choices("experiment") if n not in PIPELINES]
 
 
 def variants(name):
-    """The experiment with every combination of its family's choices: "hosts/pi05 size=tiny twin=lora", ..."""
-    family = name.rpartition("/")[0]
-    offered = [
-        [f"{group}={choice}" for choice in choices(f"experiment/{family}/{group}")]
-        for group in FAMILIES.get(family, [])
-    ]
-    return [" ".join([name, *combination]) for combination in itertools.product(*offered)]
+    """Hosts with every combination of their choices, "hosts/pi05 size=tiny twin=lora", others with one at a time."""
+    own = offered(name, config_folder() / "experiment").items()
+    values = [[f"{choice}={value}" for value in choices(f"experiment/{place}")] for choice, place in own]
+    if name.startswith("hosts/"):
+        return [" ".join([name, *combination]) for combination in itertools.product(*values)]
+    return [name, *(f"{name} {one}" for one in itertools.chain(*values))]
 
 
-TRAININGS = [variant for name in SINGLE for variant in variants(name)]
+def answers(of):
+    """What old names are answered with, where that has overrides of its own: ablations that need no file."""
+    found = {new for new in RENAMED.values() if " " in new and not new.startswith("hosts/")}
+    return sorted(new for new in found if new.split()[0] in of)
+
+
+TRAININGS = list(dict.fromkeys([variant for name in SINGLE for variant in variants(name)] + answers(SINGLE)))
 
 
 def _experiment(name, paligemma, sana):
@@ -239,17 +243,17 @@ def test_every_experiment_builds_and_moves_exactly_what_its_stage_names(name, pa
             assert names & moved, f"{part} learns and did not move"
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", PIPELINES + answers(PIPELINES))
 def test_every_stage_of_a_pipeline_is_an_experiment_that_starts_where_an_earlier_one_ends(name):
     """What a stage loads lies in the folder of a stage before it, and names parts that both have."""
-    commands = stage_commands([f"experiment={name}", "data.root=x", "output=out"])
+    commands = stage_commands([*f"experiment={name}".split(), "data.root=x", "output=out"])
     systems = {}
     for stage, config in stage_configs(commands).items():
         assert config["output"] == f"out/{stage}"
         if commands[stage].command == "label":
             assert config["checkpoint"].removeprefix("out/") in systems
             continue
-        assert config["name"] in TRAININGS
+        assert commands[stage].overrides[0].removeprefix("experiment=") in SINGLE
         systems[stage] = build(shrink(config)["system"])
         for prefix, place in build(config["stage"], "run").load.items():
             earlier = place.removeprefix("out/")
@@ -269,14 +273,14 @@ def test_every_stage_of_a_pipeline_is_an_experiment_that_starts_where_an_earlier
 
 
 # what learns from plain video, and what must be switched off for it
-ON_VIDEO = {n: {} for n in TRAININGS if n.startswith("lam_") and n.endswith("_tiny")} | {"rotvla_tiny_pretrain": {}}
-ON_VIDEO["lam_latbot_tiny"] = {"stage.weights.lam.action": "null"}
+ON_VIDEO = {name: {} for name in [*compose("lams", ["root=x"]).lams, "rotvla/tiny_pretrain"]}
+ON_VIDEO["latbot/tiny_lam"] = {"stage.weights.lam.action": "null"}
 
 
 @pytest.mark.parametrize("name", ON_VIDEO)
 def test_lams_and_stage_two_weigh_no_action_and_look_through_the_one_camera_of_videos(name):
     more = [f"{key}={value}" for key, value in ON_VIDEO[name].items()]
-    given = [f"experiment={name}", "data=videos", "data.root=x", *more]
+    given = [*f"experiment={name}".split(), "data=videos", "data.root=x", *more]
     asked = left_open(compose("train", given))
     config = resolved(compose("train", [*given, *(["lam_run=x"] if "lam_run" in asked else [])]))
     assert {*config["data"]["cameras"], *config["data"]["lam_cameras"]} == {"video"}
@@ -287,7 +291,7 @@ def test_lams_and_stage_two_weigh_no_action_and_look_through_the_one_camera_of_v
 
 @pytest.mark.parametrize("layout", choices("layout"))
 def test_every_layout_is_built(layout):
-    given = ["experiment=rotvla_tiny_finetune", "data.root=x", "lam_run=x", "init=x"]
+    given = ["experiment=rotvla/tiny_finetune", "data.root=x", "lam_run=x", "init=x"]
     config = resolved(compose("train", [*given, f"layout@policy.expert.layout={layout}"]))
     built = build(config["policy"]["expert"]["layout"])
     assert built.attention().shape == (len(built.tokens()),) * 2
@@ -305,14 +309,14 @@ def _reached(part, weights):
 
 
 def test_lpips_of_the_paper_is_really_in_the_paper_recipes(paligemma, sana):
-    config = _experiment("lara_pretrain", paligemma, sana)
+    config = _experiment("lara/pretrain", paligemma, sana)
     assert "lam.lpips" in build(config["system"]).terms()
     assert build({**config["stage"], "load": {}}, "run").weights_at(0)["lam.lpips"] == 0.01
 
 
 @pytest.mark.parametrize("latent", choices("latent"))
 def test_every_latent_space_is_built_and_takes_a_step(latent):
-    config = resolved(compose("train", ["experiment=demo_lam", "data.root=x", f"latent={latent}"]))
+    config = resolved(compose("train", ["experiment=demo/lam", "data.root=x", f"latent={latent}"]))
     space = build(config["latent"])
     fixed = {"scene_motion": getattr(space, "queries", 0)}
     queries = space.dim if latent.startswith("rotation") else fixed.get(latent, 4)
@@ -326,8 +330,8 @@ def test_every_latent_space_is_built_and_takes_a_step(latent):
 def _commands_of_the_spaces():
     """latent -> overrides: of the document's line about it, or its name alone (a space brings its losses' weights)."""
     text = (config_folder().parent / "docs" / "results" / "lam_family.md").read_text()
-    lines = re.findall(r"^lara train (experiment=lam_lara_tiny latent=(\w+).*)$", text, re.M)
-    alone = {latent: ["experiment=lam_lara_tiny", f"latent={latent}", "data.root=x"] for latent in choices("latent")}
+    lines = re.findall(r"^lara train (experiment=demo/lam latent=(\w+).*)$", text, re.M)
+    alone = {latent: ["experiment=demo/lam", f"latent={latent}", "data.root=x"] for latent in choices("latent")}
     return alone | {latent: line.split() for line, latent in lines}
 
 
@@ -354,15 +358,15 @@ def test_that_command_builds_a_lam_that_learns_and_can_be_probed(latent):
 
 # one of each family of LAM recipes, of those that set no key of their own latent; what else a latent needs is its
 # shape, never a weight
-FAMILIES = ["lam_lara_tiny", "demo_lara", "lam_alam", "lam_rotvla"]
+FAMILIES = ["demo/lam", "demo/lara", "alam/lam", "rotvla/lam"]
 SHAPES = {
     "rotation": ["latent.dim=4", "lam.queries=4"],
     "rotation_continuous": ["latent.dim=4", "lam.queries=4"],
     "scene_motion": ["latent.dim=32", "latent.scene=2", "latent.motion=2", "lam.queries=4"],
 }
 # the laws of ALAM need a group, those of RotVLA rotations
-NEEDS_GROUP = {"lam_alam": {"additive", "rotation", "rotation_continuous"}}
-NEEDS_GROUP["lam_rotvla"] = {"rotation", "rotation_continuous"}
+NEEDS_GROUP = {"alam/lam": {"additive", "rotation", "rotation_continuous"}}
+NEEDS_GROUP["rotvla/lam"] = {"rotation", "rotation_continuous"}
 
 
 @pytest.mark.parametrize("latent", choices("latent"))
@@ -390,7 +394,7 @@ def test_the_latent_space_alone_can_be_switched(family, latent):
 @pytest.mark.parametrize("align", choices("align"))
 def test_every_alignment_is_built_and_moves_the_policy(align):
     floor = ["+stage.weights.variance=0.01"] if align == "raw_cosine_floor" else []
-    config = shrink(resolved(compose("train", ["experiment=demo_lara", "data.root=x", f"align={align}", *floor])))
+    config = shrink(resolved(compose("train", ["experiment=demo/lara", "data.root=x", f"align={align}", *floor])))
     system = build(config["system"])
     applied = apply_stage(system, build({**config["stage"], "load": {}}, "run"))
     open_gates(system)
@@ -399,7 +403,7 @@ def test_every_alignment_is_built_and_moves_the_policy(align):
 
 
 def test_a_lam_of_two_cameras_is_two_settings():
-    given = ["experiment=demo_lara", "data.root=x", "data.lam_cameras=[corner2,topview]", "align.views=2"]
+    given = ["experiment=demo/lara", "data.root=x", "data.lam_cameras=[corner2,topview]", "align.views=2"]
     config = shrink(resolved(compose("train", given)))
     system = build(config["system"])
     open_gates(system)

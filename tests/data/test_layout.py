@@ -181,7 +181,7 @@ def test_places_beyond_the_padded_width_are_refused(made):
 def test_the_meta_world_layout_of_the_recipes_fits_meta_worlds_robot():
     from sim_eval.metaworld.environment import ACTION, STATE
 
-    layout = build(resolved(compose("train", ["experiment=lam_latbot_tiny", "data.root=x"]))["data"]["layout"], "data")
+    layout = build(resolved(compose("train", ["experiment=latbot/tiny_lam", "data.root=x"]))["data"]["layout"], "data")
     robot = RobotCard(name="metaworld", action=ACTION, observation=ObservationSpec(cameras=(), state=STATE))
     action, state = placements(robot, layout)
     np.testing.assert_allclose(action.convert(np.array([1.0, 0.0, 0.0, 1.0])), [0.01, 0.0, 0.0, 0.0])

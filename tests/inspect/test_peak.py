@@ -20,7 +20,7 @@ WEIGHTS = {"action": 1.0, "align": 0.1, "lam.reconstruction": 0.1, "lam.commitme
 
 
 def config(*more):
-    given = ["experiment=demo_lara", "data.root=x", "stage.load={}", "optim.ema_decay=null", "peft=expert_lora"]
+    given = ["experiment=demo/lara", "data.root=x", "stage.load={}", "optim.ema_decay=null", "peft=expert_lora"]
     return resolved(compose("train", [*given, "runtime.batch_size=16", *more]))
 
 

@@ -267,6 +267,6 @@ def test_adapters_on_what_is_no_linear_layer_are_refused():
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_is_a_choice_on_the_command_line(preset):
-    config = resolved(compose("train", ["experiment=demo_lara", "data.root=x", f"peft={preset}"]))
+    config = resolved(compose("train", ["experiment=demo/lara", "data.root=x", f"peft={preset}"]))
     assert config["system"]["tuning"]["preset"] == preset
     assert "peft" not in config

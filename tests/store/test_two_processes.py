@@ -43,7 +43,7 @@ def test_the_command_asks_for_the_lock_before_anything_else(tmp_path, capsys):
     process = holder(output)
     try:
         before = tree(output)
-        given = ["train", "experiment=demo_dit_only", f"data.root={tmp_path}/nothing", f"output={output}"]
+        given = ["train", "experiment=demo/dit_only", f"data.root={tmp_path}/nothing", f"output={output}"]
         assert main(given) == 2
         assert f"process {process.pid} on " in capsys.readouterr().err
         assert tree(output) == before
@@ -57,7 +57,7 @@ def test_a_second_training_is_refused_and_a_killed_one_goes_on(tmp_path):
     collect = ["collect", "benchmark=toy", "tasks=[reach-red]", "episodes=2", f"output={tmp_path}/data", "processes=1"]
     assert main(collect) == 0
     output = tmp_path / "run"
-    given = ["train", "experiment=demo_dit_only", f"data.root={tmp_path}/data", f"output={output}", *SMALL]
+    given = ["train", "experiment=demo/dit_only", f"data.root={tmp_path}/data", f"output={output}", *SMALL]
     given += ["data.cameras=[top]", "runtime.save_every=1", "runtime.keep_last=3"]
     first = lara(*given, "stage.steps=100000")
     try:

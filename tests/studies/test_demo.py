@@ -32,11 +32,11 @@ def test_every_command_composes_and_the_demo_is_as_long_as_its_page_says(tmp_pat
         if step.arguments[0] == "train":
             assert step.trainings == {Path(composed["output"]): composed["stage"]["steps"]}
             assert composed["seed"] == config["seed"]
-    assert commands["demo_lara"].trainings == {tmp_path / "demo_lara": config["steps"]}
+    assert commands["lara"].trainings == {tmp_path / "lara": config["steps"]}
     assert [phase.workers for phase in described.phases] == [1, config["workers"], 1]
     # the LAM is there before the policy that is aligned with it
     names = [step.name for step in described.steps]
-    assert names.index("demo_lam") < names.index("demo_lara") < names.index("eval_lara")
+    assert names.index("lam") < names.index("lara") < names.index("eval_lara")
 
 
 @pytest.mark.timeout(900)
@@ -84,7 +84,7 @@ def test_interrupted_twice_by_ctrl_c_it_ends_as_if_it_had_not_been(tmp_path):
     terminal's does."""
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     assert start(whole).wait() == 0
-    moments = [pieces / "demo_dit_only" / "metrics.jsonl", pieces / "eval_lara" / "episodes.jsonl"]
+    moments = [pieces / "dit_only" / "metrics.jsonl", pieces / "eval_lara" / "episodes.jsonl"]
     for moment in moments:
         process = start(pieces)
         while process.poll() is None and not moment.exists():
@@ -101,5 +101,5 @@ def test_interrupted_twice_by_ctrl_c_it_ends_as_if_it_had_not_been(tmp_path):
     assert not Book(pieces).finished(plan(resolved(compose("demo", overrides(pieces, steps=40, episodes=3)))).steps[-1])
     assert start(pieces).wait() == 0
     assert (pieces / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
-    for name in ("demo_lam", "demo_lara", "demo_dit_only", "demo_blind"):
+    for name in ("lam", "lara", "dit_only", "blind"):
         assert (pieces / name / "metrics.jsonl").read_bytes() == (whole / name / "metrics.jsonl").read_bytes(), name

@@ -5,7 +5,7 @@ import pytest
 from lara.errors import ConfigError
 from lara.studies.entries import read_entries, readable
 
-LABELS = {"lam_lara_tiny": "LARA"}
+LABELS = {"demo/lam": "LARA"}
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,20 @@ def test_overrides_are_read_as_words(override, words):
 
 
 def test_an_entry_has_a_label_for_people_and_a_key_for_programs():
-    one, two = read_entries(["lam_lara_tiny latent=fsq lam.queries=4", "lam_alam_tiny"], LABELS, of="lams")
-    assert (one.label, one.key) == ("LARA, latent fsq, queries 4", "lam_lara_tiny_latent_fsq_lam_queries_4")
-    assert (two.label, two.key) == ("lam alam tiny", "lam_alam_tiny")
+    one, two = read_entries(["demo/lam latent=fsq lam.queries=4", "alam/tiny_lam"], LABELS, of="lams")
+    assert (one.label, one.key) == ("LARA, latent fsq, queries 4", "demo_lam_latent_fsq_lam_queries_4")
+    assert (two.label, two.key) == ("alam tiny lam", "alam_tiny_lam")
     assert read_entries([one.text], LABELS, of="lams") == (one,)
 
 
 def test_a_whole_entry_may_have_a_label_of_its_own():
-    text = "lam_lara_tiny latent=fsq stage.weights.lam.commitment=null"
+    text = "demo/lam latent=fsq stage.weights.lam.commitment=null"
     (entry,) = read_entries([text], {**LABELS, text: "FSQ"}, of="lams")
     assert entry.label == "FSQ"
 
 
 def test_no_two_rows_read_alike():
-    texts = ["lam_lara_tiny lam.former.width=32", "lam_lara_tiny lam.encoder.width=32"]
+    texts = ["demo/lam lam.former.width=32", "demo/lam lam.encoder.width=32"]
     labels = [entry.label for entry in read_entries(texts, LABELS, of="lams")]
     assert len(set(labels)) == 2
     assert all(label.startswith("LARA, width 32 [") for label in labels)
@@ -48,8 +48,9 @@ def test_no_two_rows_read_alike():
     ("texts", "said"),
     [
         ([], "at least one"),
-        (["lam_lara_tiny", "lam_lara_tiny"], "different experiments"),
-        (["lam_lara_tinny"], "'lam_lara_tiny'"),
+        (["demo/lam", "demo/lam"], "different experiments"),
+        (["demo/lamm"], "'demo/lam'"),
+        (["lam_lara_tiny"], "experiment=lam_lara_tiny is now experiment=demo/lam"),
         ([""], "no experiment ''"),
     ],
 )

@@ -16,7 +16,7 @@ from lara.studies.lams_page import markdown, page, shown
 from lara.studies.lams_tables import gather
 from tests.studies.doubles import Recorded
 
-TWO = ["lam_lara_tiny", "lam_alam_tiny"]
+TWO = ["demo/lam", "alam/tiny_lam"]
 
 
 @functools.cache
@@ -77,22 +77,25 @@ def _cells(table, model, row):
 
 def test_the_default_names_existing_experiments_and_composes():
     found = expand(_default()["lams"])
-    assert {"lam_lara_tiny", "lam_rotvla_tiny", "lam_alam_tiny"} <= set(found) <= set(choices("experiment"))
+    named = {entry.split()[0] for entry in found}
+    assert {"demo/lam", "rotvla/tiny_so3", "alam/tiny_lam"} <= named <= set(choices("experiment"))
+    assert len(plan(_default())) == len(found)
 
 
 def test_entries_are_names_patterns_and_names_with_overrides():
-    assert expand(["lam_alam_tiny_without_*"]) == [
-        "lam_alam_tiny_without_additivity",
-        "lam_alam_tiny_without_laws",
-        "lam_alam_tiny_without_reversal",
+    assert expand(["rotvla/tiny_lam_* stage.steps=7"]) == [
+        "rotvla/tiny_lam_continuous stage.steps=7",
+        "rotvla/tiny_lam_discrete stage.steps=7",
     ]
-    assert expand(["lam_lara_tiny latent=fsq a=b", *TWO]) == ["lam_lara_tiny latent=fsq a=b", *TWO]
-    with pytest.raises(ConfigError, match="'lam_alam_tiny'"):
-        expand(["lam_alam_tinny"])
+    assert expand(["demo/lam latent=fsq a=b", *TWO]) == ["demo/lam latent=fsq a=b", *TWO]
+    with pytest.raises(ConfigError, match="'alam/tiny_lam'"):
+        expand(["alam/tinny_lam"])
+    with pytest.raises(ConfigError, match="experiment=lam_alam_tiny is now experiment=alam/tiny_lam"):
+        expand(["lam_alam_tiny"])
 
 
 def test_every_model_gets_its_own_folders_and_the_same_probe(tmp_path):
-    config = _config(tmp_path, seeds=[0, 1], lams=["lam_lara_tiny", "lam_lara_tiny lam.queries=4"])
+    config = _config(tmp_path, seeds=[0, 1], lams=["demo/lam", "demo/lam lam.queries=4"])
     models = plan({**config, "overrides": ["stage.steps=7"]})
     assert [(m.entry.label, m.seed, m.steps) for m in models] == [
         (label, seed, 7) for label in ("LARA", "LARA, queries 4") for seed in (0, 1)
@@ -107,9 +110,9 @@ def test_every_model_gets_its_own_folders_and_the_same_probe(tmp_path):
 
 def test_mistakes_are_said_before_anything_trains(tmp_path):
     with pytest.raises(ConfigError, match="no latent action model"):
-        plan(_config(tmp_path, lams=["demo_dit_only"]))
+        plan(_config(tmp_path, lams=["demo/dit_only"]))
     with pytest.raises(ConfigError, match="quieries"):
-        plan(_config(tmp_path, lams=["lam_lara_tiny", "lam_alam_tiny lam.quieries=4"]))
+        plan(_config(tmp_path, lams=["demo/lam", "alam/tiny_lam lam.quieries=4"]))
     with pytest.raises(ConfigError, match="seeds"):
         plan(_config(tmp_path, seeds=[0, 0]))
 
@@ -132,7 +135,7 @@ def test_tables_hold_every_models_numbers_and_their_baselines(tmp_path):
     assert set(tables) == {"psnr", "ssim", "additivity", "reversal", "degeneration", "actions", "codebook", "cost"} - {
         "codebook"
     }
-    assert _cells(tables["psnr"], "lam_lara_tiny", "direct") == ((24.5,), (None,))
+    assert _cells(tables["psnr"], "demo_lam", "direct") == ((24.5,), (None,))
     assert _cells(tables["psnr"], None, "copy_frame") == ((20.0,), (18.0,))
     assert _cells(tables["psnr"], None, "pixel_difference") == ((20.0,), (18.0,))
     assert [line.label for line in tables["psnr"].lines][:3] == [
@@ -145,7 +148,7 @@ def test_tables_hold_every_models_numbers_and_their_baselines(tmp_path):
         baselines = {line.row for line in tables[key].lines if line.model is None}
         assert "pixel_difference" in baselines, key
         assert baselines & {"copy_frame", "current_frame"}, key
-    assert family.reasons == {"lam_alam_tiny": {"codebook": "no codes"}}
+    assert family.reasons == {"alam_tiny_lam": {"codebook": "no codes"}}
     text = markdown(family)
     for said in (
         "k = 8 steps",
@@ -167,11 +170,11 @@ def test_tables_hold_every_models_numbers_and_their_baselines(tmp_path):
 
 
 def test_seeds_are_cells_with_a_spread(tmp_path):
-    config = _config(tmp_path, seeds=[0, 1], lams=["lam_lara_tiny"])
+    config = _config(tmp_path, seeds=[0, 1], lams=["demo/lam"])
     models, _, book, _ = _study(tmp_path, config)
     (models[1].probes / "probes.json").write_text(json.dumps(record("other", offset=2.0)))
     family = gather(models, book, config, command="")
-    cells = _cells(next(t for t in family.tables if t.key == "psnr"), "lam_lara_tiny", "direct")
+    cells = _cells(next(t for t in family.tables if t.key == "psnr"), "demo_lam", "direct")
     assert cells[0] == (24.5, 26.5)
     assert shown(cells[0], 2) == "25.50 ± 1.41"
     assert shown((1.0, None), 2) == "–"

@@ -14,7 +14,7 @@ SMALL = [
     *("lam.encoder.width=32", "lam.former.width=32", "lam.decoder.width=32", "lam.decoder.layers=1"),
     *("runtime.batch_size=4", "runtime.validate_every=null", "runtime.log_every=1", "+data.cache=false"),
 ]
-MODELS = ["lam_lara_tiny", "lam_alam_tiny_without_laws"]
+MODELS = ["demo/lam", "alam/tiny_lam laws=none"]
 
 
 @pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.long)])
@@ -24,7 +24,7 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
         monkeypatch.setattr("lara.runs.run.Processes", InThisProcess)
     given = [
         *("lams", f"root={tmp_path}/data", f"output={tmp_path}/out", f"workers={2 if processes else 1}"),
-        *(f"lams=[{','.join(MODELS)}]", "overrides=[" + ",".join(f'"{o}"' for o in SMALL) + "]"),
+        *("lams=[" + ",".join(f'"{m}"' for m in MODELS) + "]", "overrides=[" + ",".join(f'"{o}"' for o in SMALL) + "]"),
         *("stride=2", "horizons=2", "clips=8", "fit_clips=12", "mlp.epochs=1", "mlp.width=16"),
     ]
     assert main(given) == 0
@@ -33,9 +33,9 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     assert set(family["tables"]) == {
         *("psnr", "ssim", "additivity", "reversal", "degeneration", "actions", "codebook", "cost")
     }
-    assert family["models"] == {"lam_lara_tiny": "LARA", "lam_alam_tiny_without_laws": "ALAM without laws"}
+    assert family["models"] == {"demo_lam": "LARA", "alam_tiny_lam_laws_none": "ALAM without laws"}
     for table in family["tables"].values():
-        assert {row["model"] for row in table["rows"]} >= set(MODELS)
+        assert {row["model"] for row in table["rows"]} >= set(family["models"])
         # toy frames have two cameras' worth of pixels and real actions, so that every number exists
         assert all(n is not None for row in table["rows"] for cell in row["cells"] for n in cell), table["title"]
     assert family["about"]["horizons"] == [2, 4]

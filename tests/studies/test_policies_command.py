@@ -14,7 +14,7 @@ SMALL = [
     "runtime={batch_size: 4, log_every: 2, save_every: 2, validate_every: null, validation_limit: 0}",
 ]
 # the last with an override of its own, to see what it is called
-POLICIES = ["demo_dit_only", "lara_tiny", "alam_tiny stages.lam.runtime.log_every=1"]
+POLICIES = ["demo/dit_only", "lara/tiny", "alam/tiny stages.lam.runtime.log_every=1"]
 
 
 def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, capsys):
@@ -25,7 +25,7 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
         *("policies", f"root={tmp_path}/data", f"output={tmp_path}/out"),
         "policies=[" + ",".join(f"'{p}'" for p in POLICIES) + "]",
         "overrides=[" + ",".join(f"'{o}'" for o in SMALL) + "]",
-        "interventions={alam_tiny: [freeze]}",
+        "interventions={alam/tiny: [freeze]}",
         "evaluation=['benchmark=toy','protocol=toy']",
         *("tasks=[reach-red]", "episodes=2", "processes=1", "chunks=3"),
     ]
@@ -46,7 +46,7 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
     alone, joint, latents = record["policies"]
     assert alone["against"] is None
     assert joint["against"]["difference"] == compare(evals[1], evals[0])["difference"]
-    assert alone["training"]["stages"] == {"demo_dit_only": 2}
+    assert alone["training"]["stages"] == {"demo/dit_only": 2}
     assert latents["training"]["stages"] == {"lam": 2, "transfer": 2}
     assert latents["training"]["samples"] == 2 * alone["training"]["samples"] == 16
     # the LAM's own stage comes before, and the LAM is not there when the policy acts
@@ -75,11 +75,11 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["policies=[demo_dit_onli]"], "'demo_dit_only'"),
-        (["policies=[demo_dit_only,demo_lam]", "interventions=null"], "without a policy"),
-        (["policies=[demo_dit_only,demo_dit_only]", "interventions=null"], "different experiments"),
-        (["policies=[lara_tiny]"], "'demo_dit_only' is not among"),
-        (["policies=[demo_dit_only]"], "interventions of 'alam_tiny'"),
+        (["policies=[demo_dit_onli]"], "'demo/dit_only'"),
+        (["policies=[demo/dit_only,demo/lam]", "interventions=null"], "without a policy"),
+        (["policies=[demo/dit_only,demo/dit_only]", "interventions=null"], "different experiments"),
+        (["policies=[lara/tiny]"], "'demo/dit_only' is not among"),
+        (["policies=[demo/dit_only]"], "interventions of 'alam/tiny'"),
         (["seeds=[]"], "seeds"),
         (["chunks=0"], "chunks is at least 1"),
         (["overrides=['stage.stepz=1']"], r"stage\.steps"),

@@ -203,7 +203,7 @@ def test_the_recipes_name_the_grippers_of_the_unified_layout():
     from lara.data.unified_actions import ACTION_NAMES
 
     grippers = [k for k, name in enumerate(ACTION_NAMES) if name.endswith("gripper")]
-    for name in ("latbot_tiny_finetune", "latbot_finetune"):
+    for name in ("latbot/tiny_finetune", "latbot/finetune"):
         open_places = [] if "tiny" in name else ["policy.backbone.path=x"]
         config = resolved(compose("train", [f"experiment={name}", "data.root=x", *open_places]))
         assert config["system"]["coupling"]["gripper_dims"] == grippers

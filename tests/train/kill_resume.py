@@ -38,7 +38,7 @@ from lara.cli import main as lara_command
 
 STEPS = 14
 SETTINGS = (
-    *("experiment=demo_lara", "peft=lora", "align=ema_target", "latent=vq", "name=killed", "output=run"),
+    *("experiment=demo/lara", "peft=lora", "align=ema_target", "latent=vq", "name=killed", "output=run"),
     *("image_size=32", "horizon=4", "data.embodiment=dot", "data.cameras=[top]", "data.lam_cameras=[top]"),
     *("policy.expert.width=32", "policy.expert.blocks=4", "policy.backbone.width=32", "lam.encoder.width=32"),
     *("lam.former.width=32", "lam.decoder.width=32", "lam.decoder.layers=1"),

@@ -36,14 +36,14 @@ def test_a_term_that_only_begins_with_a_weight_is_refused_too():
 
 
 SYSTEMS = {
-    "demo_lara": {"action", "align"},
-    "lam_latbot_tiny": {"lam.action"},
-    "rotvla_tiny_pretrain": set(),
-    "rotvla_tiny_aligned": {"action", "align"},
-    "alam_tiny_transfer": {"action"},
-    "moto_tiny_actions": {"action"},
-    "latbot_tiny_distill": set(),
-    "latbot_tiny_finetune": {"action", "end_effector", "gripper"},
+    "demo/lara": {"action", "align"},
+    "latbot/tiny_lam": {"lam.action"},
+    "rotvla/tiny_pretrain": set(),
+    "rotvla/tiny_aligned": {"action", "align"},
+    "alam/tiny_transfer": {"action"},
+    "moto/tiny_actions": {"action"},
+    "latbot/tiny_distill": set(),
+    "latbot/tiny_finetune": {"action", "end_effector", "gripper"},
 }
 
 

@@ -58,7 +58,7 @@ def test_an_ignored_hang_up_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-SINGLE = ["experiment=demo_dit_only", "data.root=x"]
+SINGLE = ["experiment=demo/dit_only", "data.root=x"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
@@ -80,5 +80,5 @@ def test_a_stopped_stage_ends_the_command_and_the_next_does_not_begin(monkeypatc
         )
 
     monkeypatch.setattr(lara.launch, "launch", stopped_in_the_second)
-    assert main(["experiment=rotvla_tiny", "data.root=x", f"output={tmp_path}"]) == 143
+    assert main(["experiment=rotvla/tiny", "data.root=x", f"output={tmp_path}"]) == 143
     assert [name.rpartition("/")[2] for name in begun] == ["lam", "pretrain"]

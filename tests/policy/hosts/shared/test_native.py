@@ -200,7 +200,7 @@ def test_a_host_is_built_from_the_file_that_another_wrote(name, tmp_path):
 def test_the_tiny_configuration_builds_and_steps_without_any_download(choice):
     from tests.conf.test_configs import batch_for
 
-    config = resolved(compose("train", ["experiment=demo_lara", "data.root=x", f"policy={choice}_tiny"]))
+    config = resolved(compose("train", ["experiment=demo/lara", "data.root=x", f"policy={choice}_tiny"]))
     system = build(config["system"])
     system.losses(batch_for(config, 2), frozenset(system.terms()) - {"lam.lpips"}).terms["action"].backward()
     assert any(p.grad is not None and p.grad.any() for p in system.policy.parameters())
@@ -208,7 +208,7 @@ def test_the_tiny_configuration_builds_and_steps_without_any_download(choice):
 
 @pytest.mark.parametrize("choice", HOSTS)
 def test_the_footprint_of_a_host_is_told_without_its_weights(choice):
-    config = resolved(compose("train", ["experiment=demo_lara", "data.root=x", f"policy={choice}_tiny"]))
+    config = resolved(compose("train", ["experiment=demo/lara", "data.root=x", f"policy={choice}_tiny"]))
     assert measure(config).flops > 0
 
 
