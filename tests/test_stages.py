@@ -167,7 +167,7 @@ def test_an_intervention_on_a_policy_without_latents_says_so(data):
 
 
 def test_show_describes_every_stage(capsys, monkeypatch):
-    monkeypatch.setattr("lara.commands.show.describe", lambda config: " ".join(config["stage"]["weights"]))
+    monkeypatch.setattr("lara.inspect.describe.describe", lambda config: " ".join(config["stage"]["weights"]))
     assert main(["show", "experiment=alam/tiny", "config=false"]) == 0
     out = capsys.readouterr().out
     assert out.count("=== stage ") == 3  # the labels in between, too
