@@ -70,5 +70,5 @@ def test_every_command_of_the_readme_exists():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z-]+)`", text):
         assert re.search(rf"^{target}:", makefile, re.M), target
-    for experiment in re.findall(r"experiment=(\w+)", text):
+    for experiment in re.findall(r"experiment=([a-z][\w/]*)", text):
         assert (ROOT / "conf" / "experiment" / f"{experiment}.yaml").exists(), experiment
