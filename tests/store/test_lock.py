@@ -22,8 +22,12 @@ import os, sys, time
 from pathlib import Path
 from lara.store.lock import only_one
 with only_one(Path(sys.argv[1]), "training"):
-    if sys.argv[2] == "with a child" and os.fork() == 0:  # as a loader's worker that outlives its parent
-        time.sleep(60)
+    if sys.argv[2] == "with a child":  # as a loader's worker that outlives its parent
+        runs, says = os.pipe()
+        if os.fork() == 0:
+            os.write(says, b".")
+            time.sleep(60)
+        os.read(runs, 1)
     print(os.getpid(), flush=True)
     time.sleep(60)
 """
