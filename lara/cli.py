@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from lara import __version__
+from lara.config.trust import take_trust, trusting
 from lara.errors import LaraError, nearest
 from lara.faults import explained
-from lara.trust import take_trust, trusting
 
 COMMANDS = {
     "collect": "demonstrations from a simulator's scripted experts -> a LeRobot dataset",

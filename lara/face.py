@@ -40,9 +40,9 @@ def run_training(*overrides: str, stop: StopRequest | None = None) -> TrainResul
         ```
     """
     from lara.commands.label import write_labels
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
+    from lara.config.pipeline import stage_commands, stage_configs
     from lara.launch import launch
-    from lara.stages import stage_commands, stage_configs
 
     stages = stage_commands(overrides)
     if not stages:
@@ -89,7 +89,7 @@ def evaluate(*overrides: str) -> dict[str, Any]:
     """
     from importlib import import_module
 
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
 
     config = resolved(compose("eval", overrides))
     # named, not imported: lara knows no simulator, and an installation without one has every other command

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lara.build import build
+from lara.config.build import build
 from lara.data.card import DataCard
 from lara.errors import CheckpointError, ConfigError
 from lara.store.checkpoint import read_checkpoint, step_folders
@@ -25,7 +25,7 @@ from lara.train.stage import Stage, apply_stage
 
 
 def launch(config: dict[str, Any], *, stop: StopRequest | None = None) -> TrainResult:
-    """Trains what a resolved conf/train.yaml describes (see lara.config.compose and resolved).
+    """Trains what a resolved conf/train.yaml describes (see lara.config.compose.compose and resolved).
 
     First what costs nothing: whether there is anything left to do, whether the run is meant, the dataset's metadata.
     Then the system with its weights, and only when stage, data and system fit together the dataset is read through and

@@ -6,7 +6,7 @@
     N rotation size    L blocks of the expert               K codes               T tokens
 
 A tensor's name ends in its axes where that helps: `z_BQD`, `actions_BHA`. Images travel as uint8 in [0, 255] and are
-normalised on the device by the part that reads them. Actions and states are normalised (see data.normalize) and
+normalised on the device by the part that reads them. Actions and states are normalised (see data.actions.normalize) and
 padded with zeros; masks say what is real. Shapes are checked under pytest only (jaxtyping + beartype).
 """
 
@@ -57,7 +57,7 @@ class Batch:
         actions_BHA: normalised, zero-padded to A_max and past the episode's end.
         action_mask_BHA: True where the number is a real action (a real dimension of a real time step); all False for
             samples without actions (human video).
-        frames_BFVCHW: uint8 frames for the latent action model: F = 2, at t and t + H, or as data.sampling says (its
+        frames_BFVCHW: uint8 frames for the latent action model: F = 2, at t and t + H, or as data.frames says (its
             cameras may differ from the policy's). F = 0 when nothing asks for them.
         frame_mask_BF: True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
         index_B: the dataset index of each sample, for reports of bad samples.

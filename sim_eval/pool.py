@@ -18,9 +18,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from lara.config.trust import trusted, under
 from lara.errors import ConfigError, LaraError
 from lara.faults import ctrl_c_held
-from lara.trust import trusted, under
 from sim_eval.shard import error_record, shard_main
 
 # Read by OpenMP, MKL, OpenBLAS, and through them by torch, when they are first loaded.

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from lara.build import build
+from lara.config.build import build
 from lara.errors import LaraError
 from lara.evaluation.protocol import Protocol, protocol_from_dict
 from lara.evaluation.records import EpisodeRecord

@@ -19,11 +19,11 @@ def _without(library, code, *arguments):
 def test_without_ffmpeg_torchcodec_is_what_is_missing_and_no_file_is_damaged(tmp_path):
     pytest.importorskip("torchcodec")
     pytest.importorskip("av")
-    from lara.data.video_write import VideoStorage, encode_video
+    from lara.data.frames.encode import VideoStorage, encode_video
 
     encode_video(tmp_path / "a.mp4", np.zeros((3, 32, 32, 3), np.uint8), fps=10, storage=VideoStorage(codec="h264"))
     code = (
-        "import sys; from pathlib import Path; from lara.data.video import PyAVReader, TorchCodecReader\n"
+        "import sys; from pathlib import Path; from lara.data.frames.decode import PyAVReader, TorchCodecReader\n"
         "assert PyAVReader().count(Path(sys.argv[1])) == 3; TorchCodecReader().count(Path(sys.argv[1]))"
     )
     done = _without("ffmpeg", code, tmp_path / "a.mp4")

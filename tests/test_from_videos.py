@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lara.cli import main
-from lara.data.lerobot.read import open_dataset
-from lara.data.normalize import Statistics
-from lara.data.video_write import VideoStorage, encode_video
-from lara.data.videos import INSTRUCTIONS
+from lara.data.actions.normalize import Statistics
+from lara.data.frames.encode import VideoStorage, encode_video
+from lara.data.sources.lerobot.read import open_dataset
+from lara.data.sources.videos import INSTRUCTIONS
 from lara.errors import CheckpointError
 from lara.launch import build_data
 from lara.serve.load import load_lam, load_system

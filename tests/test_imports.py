@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EVERYBODY = {"types", "errors", "specs", "build", "meta", "trust"}
+EVERYBODY = {"types", "errors", "specs", "config.build", "config.trust", "nn.weightless"}
 
 
 def _table():

@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
 def test_a_wheel_installed_elsewhere_finds_its_configurations(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "import lara, lara.config as c; from pathlib import Path\n"
+        "import lara, lara.config.compose as c; from pathlib import Path\n"
         f"assert Path(lara.__file__).is_relative_to({str(tmp_path)!r}), lara.__file__\n"
         "assert c.config_folder().name == '_conf', c.config_folder()\n"
         "assert c.resolved(c.compose('train', ['experiment=demo/lara', 'data.root=x']))['name'] == 'demo/lara'\n"

@@ -12,7 +12,7 @@ def usage(module: ModuleType, name: str, summary: str) -> str:
     """The text of `lara NAME --help`: what it does, the choices of each group, the root configuration file."""
     lines = [f"lara {name}: {summary}", "", (module.__doc__ or "").strip()]
     if module.CONFIG:
-        from lara.config import choices, config_folder, groups
+        from lara.config.compose import choices, config_folder, groups
 
         root = (config_folder() / f"{module.CONFIG}.yaml").read_text()
         used = [group for group in groups() if f"- {group}:" in root or f"- {group}@" in root]

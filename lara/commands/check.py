@@ -11,7 +11,7 @@ CONFIG = "train"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
     from lara.launch import build_data, with_embodiment
 
     config = resolved(compose(CONFIG, overrides))

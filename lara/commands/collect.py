@@ -11,8 +11,8 @@ CONFIG = "collect"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.build import build
-    from lara.config import compose, resolved
+    from lara.config.build import build
+    from lara.config.compose import compose, resolved
     from lara.data.collect import collect
 
     config = resolved(compose(CONFIG, overrides))

@@ -18,7 +18,7 @@ CONFIG = "demo"
 def main(overrides: Sequence[str]) -> int:
     import json
 
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
     from lara.studies.demo import demo
 
     config = resolved(compose(CONFIG, overrides))

@@ -18,7 +18,7 @@ CONFIG = "eval"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
     from lara.face import evaluate
 
     evaluate(*overrides)

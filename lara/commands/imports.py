@@ -38,7 +38,7 @@ def imported(source: Path, output: Path, *, encoder: str = "hub", unit_pixels: b
     `output` already holds a checkpoint."""
     import torch
 
-    from lara.build import build
+    from lara.config.build import build
     from lara.errors import CheckpointError
     from lara.lam.moto import IMAGENET_MEAN, IMAGENET_STD, load_moto, moto_config
     from lara.lam.moto_files import read_tensors

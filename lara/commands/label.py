@@ -19,7 +19,7 @@ CONFIG = "label"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
 
     write_labels(resolved(compose(CONFIG, overrides)))
     return 0

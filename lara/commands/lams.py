@@ -19,7 +19,7 @@ CONFIG = "lams"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
     from lara.studies.lams import lams
     from lara.studies.what_ran import command_line
 

@@ -18,7 +18,7 @@ CONFIG = "policies"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
     from lara.studies.policies import policies
     from lara.studies.what_ran import command_line
 

@@ -17,7 +17,7 @@ CONFIG = "probe"
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.config import compose, resolved
+    from lara.config.compose import compose, resolved
     from lara.probes.run import probe
 
     config = resolved(compose(CONFIG, overrides))

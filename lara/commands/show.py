@@ -18,7 +18,7 @@ PLACES = ("data.root", "init", "lam_run", "labels")  # on disk: describing needs
 
 
 def main(overrides: Sequence[str]) -> int:
-    from lara.stages import stage_commands
+    from lara.config.pipeline import stage_commands
 
     given = [o for o in overrides if not o.startswith("config=")]
     # stages may work on the data of the whole, wherever that will lie
@@ -37,7 +37,7 @@ def main(overrides: Sequence[str]) -> int:
 def _show(overrides: Sequence[str], *, with_config: bool) -> None:
     from omegaconf import OmegaConf
 
-    from lara.config import compose, left_open, resolved
+    from lara.config.compose import compose, left_open, resolved
     from lara.inspect.describe import describe
 
     config = compose(CONFIG, overrides)

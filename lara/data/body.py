@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lara.data.labels import LatentActions
-from lara.data.layout import Placement
-from lara.data.lerobot.source import LeRobotSource
+from lara.data.actions.placement import Placement
+from lara.data.lam_inputs.labels import LatentActions
 from lara.data.robot import RobotCard
+from lara.data.sources.lerobot.source import LeRobotSource
 from lara.errors import ConfigError
 from lara.specs import ActionSpec, ObservationSpec
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.chunks import ChunkNormalizer
-from lara.data.eef_pose import AbsolutePose
-from lara.data.images import Fit
-from lara.data.layout import Layout, Placement, UnifiedLayout, placements
-from lara.data.normalize import Mode, Normalizer, Statistics
-from lara.data.relative import RelativeActions
+from lara.data.actions.chunks import ChunkNormalizer
+from lara.data.actions.eef_pose import AbsolutePose
+from lara.data.actions.normalize import Mode, Normalizer, Statistics
+from lara.data.actions.placement import Layout, Placement, UnifiedLayout, placements
+from lara.data.actions.relative import RelativeActions
+from lara.data.frames.resize import Fit
 from lara.data.robot import RobotCard
 from lara.errors import DataError
 

@@ -23,18 +23,18 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from lara.build import build
+from lara.config.build import build
+from lara.config.trust import adopt, trusted
 from lara.data.episode import Episode
-from lara.data.lerobot.write import assemble, stage_episode
+from lara.data.frames.encode import ImageStorage, VideoStorage
 from lara.data.robot import RobotCard
-from lara.data.video_write import ImageStorage, VideoStorage
+from lara.data.sources.lerobot.write import assemble, stage_episode
 from lara.errors import ConfigError, DataError, nearest
 from lara.faults import ctrl_c_held
 from lara.specs import ActionSpec, ObservationSpec
 from lara.store.files import remove_leftovers, retire_folder
 from lara.store.lock import only_one
 from lara.store.records import read_json, write_json
-from lara.trust import adopt, trusted
 
 _REPORT = "collection.json"
 Storage = VideoStorage | ImageStorage

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lara.data.actions.eef_pose import AbsolutePose
+from lara.data.actions.normalize import Normalizer, Statistics
 from lara.data.card import DataCard
-from lara.data.eef_pose import AbsolutePose
-from lara.data.normalize import Normalizer, Statistics
 from lara.errors import ConfigError
 
 

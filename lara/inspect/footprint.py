@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lara.build import build
+from lara.config.build import build
 from lara.inspect.peak import step_timeline
 from lara.train.stage import apply_stage
 from lara.types import Batch, Observation

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lara.data.label_columns import about_path, column_digest, label_schema, signed
-from lara.data.lerobot import layout
-from lara.data.lerobot.source import LeRobotSource
+from lara.data.lam_inputs.label_columns import about_path, column_digest, label_schema, signed
+from lara.data.sources.lerobot import paths
+from lara.data.sources.lerobot.source import LeRobotSource
 from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
@@ -55,11 +55,11 @@ def _write(job: Job, source: LeRobotSource, features: Mapping[str, dict[str, Any
         if not _is_done(path, features, job.plan):
             _append(path, labels, label_schema(dict(features)), job.plan)
     root = source.root
-    stats = read_json(root / layout.STATS, DataError) if (root / layout.STATS).exists() else {}
-    write_json(root / layout.STATS, {**stats, **z_stats(job, source, Path(job.folder).parent)})
+    stats = read_json(root / paths.STATS, DataError) if (root / paths.STATS).exists() else {}
+    write_json(root / paths.STATS, {**stats, **z_stats(job, source, Path(job.folder).parent)})
     write_json(root / about_path(job.prefix), signed({**about, "columns": digests}))
-    info = read_json(root / layout.INFO, DataError)
-    write_json(root / layout.INFO, {**info, "features": {**info["features"], **features}})
+    info = read_json(root / paths.INFO, DataError)
+    write_json(root / paths.INFO, {**info, "features": {**info["features"], **features}})
 
 
 def _is_done(path: Path, features: Mapping[str, Any], plan: str) -> bool:

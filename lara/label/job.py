@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.images import Fit, resize_area
-from lara.data.videos import open_source
+from lara.data.frames.resize import Fit, resize_area
+from lara.data.sources.videos import open_source
 
 CHUNK = 64  # frames decoded at once
 

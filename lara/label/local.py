@@ -13,9 +13,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lara import errors
+from lara.config.trust import trusted, under
 from lara.errors import ConfigError, LaraError
 from lara.label.job import Job, Worker
-from lara.trust import trusted, under
 
 ATTEMPTS = 3
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lara.config.trust import Trust, adopt, trusted
 from lara.errors import ConfigError, LaraError, missing_extra
 from lara.label.job import Job, Worker
 from lara.label.local import ATTEMPTS
-from lara.trust import Trust, adopt, trusted
 
 
 class _TrustingWorker(Worker):

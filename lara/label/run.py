@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from lara.data.cache import cache_key
-from lara.data.label_columns import about_path, column, label_features, read_about
-from lara.data.lerobot.source import LeRobotSource
-from lara.data.videos import is_lerobot, open_source
+from lara.data.frames.cache import cache_key
+from lara.data.lam_inputs.label_columns import about_path, column, label_features, read_about
+from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.videos import is_lerobot, open_source
 from lara.errors import ConfigError, DataError
 from lara.label.in_place import write_in_place
 from lara.label.job import Job

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lara.data.label_columns import column, label_features, label_schema, to_arrow
+from lara.data.lam_inputs.label_columns import column, label_features, label_schema, to_arrow
 from lara.errors import DataError
 from lara.label.encode import Labels
 from lara.store.files import whole_file

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lara.data.label_columns import LABELS, about_path, label_schema
-from lara.data.lerobot import layout
-from lara.data.lerobot.meta import write_episodes, write_tasks
-from lara.data.lerobot.source import LeRobotSource
-from lara.data.videos import is_lerobot
+from lara.data.lam_inputs.label_columns import LABELS, about_path, label_schema
+from lara.data.sources.lerobot import paths
+from lara.data.sources.lerobot.meta import write_episodes, write_tasks
+from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.videos import is_lerobot
 from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
@@ -54,24 +54,24 @@ def _fill(
     rows = _write_data(job, source, dict(features), building)
     write_tasks(building, list(source.tasks))
     write_episodes(building, rows)
-    write_json(building / layout.STATS, z_stats(job, source, Path(job.folder).parent))
+    write_json(building / paths.STATS, z_stats(job, source, Path(job.folder).parent))
     files = {(r["data/chunk_index"], r["data/file_index"]) for r in rows}
     info = {
-        "codebase_version": layout.VERSION,
+        "codebase_version": paths.VERSION,
         "robot_type": source.info.get("robot_type"),
         "total_episodes": len(source),
         "total_frames": source.frame_count,
         "total_tasks": len(source.tasks),
-        "chunks_size": source.info.get("chunks_size", layout.FILES_PER_CHUNK),
+        "chunks_size": source.info.get("chunks_size", paths.FILES_PER_CHUNK),
         "data_files_size_in_mb": source.info.get("data_files_size_in_mb", _FILE_BYTES // 2**20),
         "video_files_size_in_mb": source.info.get("video_files_size_in_mb", 200),
         "fps": source.info["fps"],
         "splits": {"train": f"0:{len(source)}"},
-        "data_path": layout.DATA_PATH,
+        "data_path": paths.DATA_PATH,
         "video_path": None,
-        "features": {**features, **layout.DEFAULT_FEATURES},
+        "features": {**features, **paths.DEFAULT_FEATURES},
     }
-    write_json(building / layout.INFO, info)
+    write_json(building / paths.INFO, info)
     write_json(building / about_path(job.prefix), {**about, "data_files": len(files)})
     write_manifest(building, LABELS)
 
@@ -95,9 +95,7 @@ def _write_data(
                 raise DataError(f"{source.episodes[k].data}: its episodes do not follow one another")
             if writer is not None:
                 writer.close()
-            path = layout.fill_path(
-                root, layout.DATA_PATH, dict(zip(("chunk_index", "file_index"), place, strict=True))
-            )
+            path = paths.fill_path(root, paths.DATA_PATH, dict(zip(("chunk_index", "file_index"), place, strict=True)))
             path.parent.mkdir(parents=True, exist_ok=True)
             writer, here, size = pq.ParquetWriter(path, schema, compression="snappy"), place, 0
         assert writer is not None
@@ -118,13 +116,13 @@ def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] 
         return int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-"))
     if here is None:
         return 0, 0
-    number = here[0] * layout.FILES_PER_CHUNK + here[1]
-    return layout.chunk_and_file(number + (size > _FILE_BYTES))
+    number = here[0] * paths.FILES_PER_CHUNK + here[1]
+    return paths.chunk_and_file(number + (size > _FILE_BYTES))
 
 
 def _counters(source: LeRobotSource, episode: int) -> dict[str, np.ndarray]:
     arrays = source.arrays(episode)
-    return {name: getattr(arrays, name) for name in layout.DEFAULT_FEATURES}
+    return {name: getattr(arrays, name) for name in paths.DEFAULT_FEATURES}
 
 
 def _episode_row(source: LeRobotSource, episode: int, place: tuple[int, int]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lara.data.label_columns import column, from_arrow
-from lara.data.lerobot.source import LeRobotSource
-from lara.data.lerobot.stats import vector_stats
+from lara.data.lam_inputs.label_columns import column, from_arrow
+from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.lerobot.stats import vector_stats
 from lara.errors import LaraError
 from lara.label.job import Job
 from lara.label.shard import read_unit, unit_counts

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lara.build import build
+from lara.config.build import build
 from lara.errors import CheckpointError
 from lara.lam.decoders.pixel import PixelDecoder
 from lara.lam.encoders.timm_vit import TimmEncoder

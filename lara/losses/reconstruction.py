@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lara.errors import CheckpointError, missing_extra
-from lara.meta import weights_wanted
+from lara.nn.weightless import weights_wanted
 from lara.ops.masks import masked_mean, masked_mse
 
 

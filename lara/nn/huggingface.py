@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lara.config.trust import trusted
 from lara.errors import CheckpointError, ConfigError, missing_extra
-from lara.meta import weights_wanted
-from lara.trust import trusted
+from lara.nn.weightless import weights_wanted
 
 # LatBot's latent tokens (002, section 3.1), of its teacher and its student
 SCENE, MOTION = "[CP_SCE]", "[CP_MOT]"
@@ -61,7 +61,7 @@ def require_pinned_code(trust_remote_code: bool, revision: str | None) -> None:
         raise ConfigError(
             "the configuration says trust_remote_code, which runs code from the model's repository. A file cannot "
             "decide that: read the code, then add --trust-remote-code to this command line (in Python: "
-            "lara.trust.trusting)"
+            "lara.config.trust.trusting)"
         )
 
 

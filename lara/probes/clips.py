@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from lara.data.episodes import EpisodeData
+from lara.data.dataset import EpisodeData
 from lara.data.order import indices_for_step
 from lara.errors import ConfigError, DataError
 from lara.lam.latbot import LatBotLam

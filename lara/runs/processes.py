@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from lara.config.trust import trusted
 from lara.runs.plan import Step
-from lara.trust import trusted
 
 PROGRAM = (sys.executable, "-m", "lara.cli")
 

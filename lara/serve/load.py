@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lara.build import build
+from lara.config.build import build
 from lara.errors import CheckpointError
-from lara.meta import filled_elsewhere
+from lara.nn.weightless import filled_elsewhere
 from lara.serve.limits import no_larger_than
 from lara.store.checkpoint import Checkpoint
 from lara.store.export import Export, read_saved

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lara.data.card import DataCard
-from lara.data.images import resize_area
+from lara.data.frames.resize import resize_area
 from lara.errors import CheckpointError, SpecError
 from lara.serve.client import PolicyCard
 from lara.serve.load import load_policy_side

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lara.config import require_experiment
+from lara.config.compose import require_experiment
 from lara.errors import ConfigError
 
 

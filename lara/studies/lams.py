@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lara.config import choices, compose, require_experiment, resolved
+from lara.config.compose import choices, compose, require_experiment, resolved
 from lara.errors import ConfigError
 from lara.runs.plan import Arm, Phase, Plan, Step, one_seed_each
 from lara.runs.run import Outcome, run

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lara.config import compose, resolved
+from lara.config.compose import compose, resolved
+from lara.config.pipeline import stage_commands, stage_configs
 from lara.errors import ConfigError, DataError
 from lara.runs.book import Book
 from lara.runs.plan import Arm, Phase, Plan, Step, one_seed_each
 from lara.runs.run import Outcome, run
-from lara.stages import stage_commands, stage_configs
 from lara.store.files import replace_file
 from lara.store.records import read_json, write_json
 from lara.studies.entries import Entry, read_entries

@@ -5,9 +5,9 @@ import copy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lara.build import build
 from lara.cli import main
-from lara.config import compose, resolved
+from lara.config.build import build
+from lara.config.compose import compose, resolved
 from lara.inspect.footprint import measure
 from tests.conf.test_configs import batch_for
 

@@ -7,12 +7,12 @@ import re
 import pytest
 import torch
 
-from lara.build import build
-from lara.config import choices, compose, config_folder, groups, left_open, resolved
+from lara.config.build import build
+from lara.config.compose import choices, compose, config_folder, groups, left_open, resolved
+from lara.config.experiments import RENAMED, offered
+from lara.config.pipeline import stage_commands, stage_configs
 from lara.errors import ConfigError
-from lara.experiments import RENAMED, offered
 from lara.probes.clips import latents, predict
-from lara.stages import stage_commands, stage_configs
 from lara.train.needs import require_actions
 from lara.train.parts import part_paths
 from lara.train.stage import apply_stage

@@ -1,7 +1,7 @@
 """Numbers that a paper states and a recipe must hold: each was once wrong, or is easily made so."""
 
-from lara.build import build
-from lara.config import compose, resolved
+from lara.config.build import build
+from lara.config.compose import compose, resolved
 
 
 def recipe(name, *overrides):

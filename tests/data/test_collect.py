@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lara.data.collect import collect
-from lara.data.video_write import ImageStorage
+from lara.data.frames.encode import ImageStorage
 from lara.errors import ConfigError, DataError
 from sim_eval.toy import ReachDemonstrator
 

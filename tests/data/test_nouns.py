@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from lara.data.augment import random_shifts, shift
+from lara.data.actions.normalize import Statistics
+from lara.data.augment.shifts import random_shifts, shift
 from lara.data.card import DataCard
 from lara.data.episode import Episode
-from lara.data.normalize import Statistics
 from lara.data.robot import RobotCard
 from lara.errors import DataError, SpecError
 from tests.data import worlds

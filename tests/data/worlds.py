@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from lara.data.episode import Episode
-from lara.data.lerobot.write import assemble, stage_episode
+from lara.data.frames.encode import ImageStorage, VideoStorage
 from lara.data.robot import RobotCard
-from lara.data.video_write import ImageStorage, VideoStorage
+from lara.data.sources.lerobot.write import assemble, stage_episode
 from lara.specs import ActionSpec, ObservationSpec
 
 SIZE, FPS, ACTION, STATE, CAMERAS = 32, 10.0, 3, 2, ("top", "wrist")

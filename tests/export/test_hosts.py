@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lara.build import build
 from lara.cli import main
-from lara.config import choices, compose, resolved
+from lara.config.build import build
+from lara.config.compose import choices, compose, resolved
 from lara.export.policy import export_policy
 from lara.policy.tuning import merge
 from lara.serve.load import load_policy_side

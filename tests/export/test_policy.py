@@ -264,7 +264,7 @@ def test_the_command_says_what_it_takes(words, capsys):
 
 def test_serving_a_run_reads_no_pretrained_weights(runs, monkeypatch):
     """Everything is in the checkpoint, so whatever asks for pretrained weights is told that they are not wanted."""
-    from lara.meta import weights_wanted
+    from lara.nn.weightless import weights_wanted
 
     asked = []
     first = Policy.__init__

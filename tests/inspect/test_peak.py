@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from lara.build import build
-from lara.config import compose, resolved
+from lara.config.build import build
+from lara.config.compose import compose, resolved
 from lara.inspect.footprint import measure, without_lam
 from lara.inspect.peak import step_timeline
 from lara.train.optim import build_optimizer

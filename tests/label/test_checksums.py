@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lara.data.labels import LatentActions
-from lara.data.lerobot.read import open_dataset
+from lara.data.lam_inputs.labels import LatentActions
+from lara.data.sources.lerobot.read import open_dataset
 from lara.errors import DataError
 from lara.label.run import LabelSettings, label
 from tests.data.worlds import write

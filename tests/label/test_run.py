@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from lara.cli import main
-from lara.data.images import resize_area
-from lara.data.label_columns import from_arrow
-from lara.data.lerobot.read import open_dataset, validate
-from lara.data.video_write import ImageStorage
+from lara.data.frames.encode import ImageStorage
+from lara.data.frames.resize import resize_area
+from lara.data.lam_inputs.label_columns import from_arrow
+from lara.data.sources.lerobot.read import open_dataset, validate
 from lara.errors import ConfigError, DataError
 from lara.label.run import LabelSettings, label
 from lara.serve.load import load_lam

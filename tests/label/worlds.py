@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lara.build import build
+from lara.config.build import build
 from lara.store.checkpoint import write_checkpoint
 from lara.train.parts import part_paths
 from lara.train.versions import versions
@@ -108,7 +108,7 @@ def video_folder(root: Path, lengths: tuple[int, ...] = (7, 11, 3), *, fps: floa
     """<root>/clips/00k.mp4 of so many frames each."""
     import numpy as np
 
-    from lara.data.video_write import VideoStorage, encode_video
+    from lara.data.frames.encode import VideoStorage, encode_video
     from tests.data.worlds import picture
 
     (root / "clips").mkdir(parents=True)

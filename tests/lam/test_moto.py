@@ -270,7 +270,7 @@ def test_the_released_encoder_keeps_its_class_token_and_its_order():
 
 
 def test_paper_sizes_make_the_sequence_of_403_tokens(tmp_path):
-    from lara.build import build
+    from lara.config.build import build
 
     settings = config("moto", num_patches=197, input_hidden_size=1024, query_num=8)
     settings["decoder"]["config"] |= {"image_size": 224, "patch_size": 16, "encoder_stride": 16, "query_num": 8}

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from lara.data.unified_actions import ACTION_DIM, STATE_DIM
+from lara.data.actions.unified_actions import ACTION_DIM, STATE_DIM
 from lara.errors import CheckpointError, ConfigError
 from lara.lam.decoders.sana import SanaStream
 from lara.lam.decoders.unified import PatchStream, UnifiedDecoder

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from lara.config import compose, resolved
+from lara.config.compose import compose, resolved
 from lara.errors import ConfigError
 from lara.losses.alignment import RawCosine
 from lara.policy.backbones.huggingface import HuggingFaceBackbone

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lara.build import build
-from lara.data.episodes import EpisodeData
-from lara.data.video_write import ImageStorage
+from lara.config.build import build
+from lara.data.dataset import EpisodeData
+from lara.data.frames.encode import ImageStorage
 from lara.errors import ConfigError, DataError
 from lara.probes.clips import latents, predict, sample_clips
 from tests.data import worlds
@@ -109,7 +109,7 @@ def run(dataset, tmp_path_factory):
     records |= {"train": {"step": 7}, "parts": part_paths(system)}
     records["config"] = {
         "system": {"_target_": "lara.systems.lam.LamSystem", "lam": LAM},
-        "data": {"_target_": "lara.data.episodes.EpisodeData", **settings(dataset[0])},
+        "data": {"_target_": "lara.data.dataset.EpisodeData", **settings(dataset[0])},
     }
     tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
     write_checkpoint(output, step=7, tensors=tensors, records=records, keep_last=1)
@@ -183,7 +183,7 @@ def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
     system = build(config)
     records = {name: {} for name in ("optimizer", "data", "versions")}
     records |= {"train": {"step": 7}, "parts": part_paths(system)}
-    data = {"_target_": "lara.data.episodes.EpisodeData", **settings(dataset[0])}
+    data = {"_target_": "lara.data.dataset.EpisodeData", **settings(dataset[0])}
     records["config"] = {"system": config, "data": data}
     tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
     write_checkpoint(tmp_path / "run", step=7, tensors=tensors, records=records, keep_last=1)

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
+from lara.config.trust import Trust, trusting
 from lara.errors import ConfigError, DataError, LaraError
 from lara.runs.book import Book
 from lara.runs.plan import Arm, Phase, Plan, Step, one_seed_each
 from lara.runs.processes import Processes
 from lara.runs.progress import Progress
 from lara.runs.run import run
-from lara.trust import Trust, trusting
 from tests.runs.driver import PROGRAM, training
 
 

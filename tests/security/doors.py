@@ -23,7 +23,7 @@ def load_exported_lam(world: World) -> None:
 
 def start_from(world: World) -> None:
     """lara train stage.load={lam: RUN}"""
-    from lara.build import build
+    from lara.config.build import build
     from lara.train.load_parts import load_parts
     from tests.security.sound import SYSTEM
 
@@ -106,13 +106,13 @@ def compare(world: World) -> None:
 
 def labels(world: World) -> None:
     """data.codes.root=SIDECAR"""
-    from lara.data.labels import LatentActions
+    from lara.data.lam_inputs.labels import LatentActions
 
     _ = LatentActions(root=world.root / "labels", column="z", prefix="latent").dim()
 
 
 def dataset(world: World) -> None:
-    from lara.data.videos import open_source
+    from lara.data.sources.videos import open_source
 
     open_source(world.root / "dataset")
 

@@ -115,10 +115,10 @@ TARGETS = [
             "attribute walk",
             (
                 "lara.errors.difflib.sys.exit",
-                "lara.build.importlib.import_module",
+                "lara.config.build.importlib.import_module",
                 "lara.label.run.shutil.rmtree",
                 "lara.latents.vq.VQSpace.__init__.__globals__",
-                "lara.config.Path.home",
+                "lara.config.compose.Path.home",
             ),
         ),
     )
@@ -199,7 +199,11 @@ KINDS = [
     Case("another kind", name, at("policy.draws", value), (doors.load_policy,), before)
     for name, value, before in (
         ("a tracker", lambda w: {"_target_": "lara.train.tracking.JsonlTracker"}, "control"),
-        ("a dataset", lambda w: {"_target_": "lara.data.labels.LatentActions", "root": str(w.videos)}, "control"),
+        (
+            "a dataset",
+            lambda w: {"_target_": "lara.data.lam_inputs.labels.LatentActions", "root": str(w.videos)},
+            "control",
+        ),
         ("a benchmark", lambda w: {"_target_": "sim_eval.toy.Reach"}, "control"),
         ("a policy that fails", lambda w: {"_target_": "sim_eval.faults.FaultyPolicy", "faults": {}}, "control"),
         ("a class without a mark", lambda w: {"_target_": "lara.nn.mlp.MLP", "width": 4, "hidden": 4}, "control"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lara.build import build
+from lara.config.build import build
 from lara.train.parts import part_paths
 
 SECRET = "a-secret-of-this-machine-51f0"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lara.build import build
-from lara.config import config_folder
+from lara.config.build import build
+from lara.config.compose import config_folder
 from lara.errors import ConfigError, MissingExtraError
 from lara.evaluation.protocol import Protocol, spoken_instructions
 from sim_eval.benchmark import Benchmark

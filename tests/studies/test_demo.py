@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lara.cli import main
-from lara.config import compose, resolved
+from lara.config.compose import compose, resolved
 from lara.runs.book import Book
 from lara.studies.demo import plan
 from tests.studies.doubles import InThisProcess, Never

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lara.config import choices, compose, resolved
+from lara.config.compose import choices, compose, resolved
 from lara.errors import ConfigError, DataError
 from lara.pages.render import render
 from lara.runs.plan import Phase, Plan

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lara.cli import main
-from lara.data.video_write import ImageStorage
+from lara.data.frames.encode import ImageStorage
 from tests.data import worlds
 from tests.studies.doubles import InThisProcess, Never
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from lara.build import build
-from lara.config import choices, compose, resolved
+from lara.config.build import build
+from lara.config.compose import choices, compose, resolved
 from lara.systems.lara import Lara
 from lara.train.parts import part_of_parameters, part_paths
 from tests.tiny import open_gates, tiny_batch, tiny_lam, tiny_policy

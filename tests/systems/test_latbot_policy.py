@@ -199,8 +199,8 @@ def test_the_three_terms_teach_the_policy_and_it_acts():
 
 
 def test_the_recipes_name_the_grippers_of_the_unified_layout():
-    from lara.config import compose, resolved
-    from lara.data.unified_actions import ACTION_NAMES
+    from lara.config.compose import compose, resolved
+    from lara.data.actions.unified_actions import ACTION_NAMES
 
     grippers = [k for k, name in enumerate(ACTION_NAMES) if name.endswith("gripper")]
     for name in ("latbot/tiny_finetune", "latbot/finetune"):

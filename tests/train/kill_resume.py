@@ -32,7 +32,7 @@ import peft  # noqa: F401
 import torch
 import torch._dynamo  # the first optimiser imports it, which would take longer than the run
 
-import lara.data.episodes
+import lara.data.dataset
 import lara.launch
 from lara.cli import main as lara_command
 

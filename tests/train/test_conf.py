@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lara.build import build
+from lara.config.build import build
 from lara.errors import ConfigError
 from lara.train.optim import OptimConfig
 from lara.train.runtime import RuntimeConfig

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import lara.launch
-from lara.build import build
-from lara.config import compose, resolved
+from lara.config.build import build
+from lara.config.compose import compose, resolved
 from lara.errors import ConfigError, DataError
 from lara.launch import launch
 from lara.systems.system import System

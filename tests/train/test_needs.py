@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from lara.build import build
-from lara.config import compose, left_open, resolved
+from lara.config.build import build
+from lara.config.compose import compose, left_open, resolved
 from lara.errors import ConfigError
 from lara.train.needs import require_actions
 from lara.train.stage import Stage

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from lara.errors import CheckpointError, ConfigError, missing_extra
 from lara.lam.decoders.unified import Canvas
-from lara.meta import weights_wanted
 from lara.nn.images import PixelNormalizer
+from lara.nn.weightless import weights_wanted
 
 
 class SanaStream(nn.Module):

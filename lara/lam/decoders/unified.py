@@ -1,7 +1,7 @@
 """LatBot's unified decoder: one stream ends in the future frame, the other in the actions (002, section 3.2).
 
     image stream:   scene tokens + the current frame  ->  V_{t+k}
-    action stream:  motion tokens + H action queries  ->  A_{t:t+k}, 44 numbers each (data.unified_actions)
+    action stream:  motion tokens + H action queries  ->  A_{t:t+k}, 44 numbers each (data.actions.unified_actions)
     every layer:    each stream moves on by itself, then both read each other as they were before the exchange
 
 What the paper leaves open, and what is done here: the exchange is one cross-attention block per direction and layer;

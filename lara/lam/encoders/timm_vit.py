@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lara.errors import CheckpointError, ConfigError, missing_extra
-from lara.meta import weights_wanted
 from lara.nn.images import PixelNormalizer
+from lara.nn.weightless import weights_wanted
 
 
 class TimmEncoder(nn.Module):

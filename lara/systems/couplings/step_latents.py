@@ -57,7 +57,7 @@ class StepLatents(CoGeneration):
         if (frames, cameras) != (horizon + 1, len(names)):
             raise ConfigError(
                 f"a chunk of {horizon} actions has the latents of {horizon + 1} frames of {len(names)} camera(s), got "
-                f"{frames} of {cameras}; set data.frames to lara.data.sampling.Clip(count=horizon + 1), "
+                f"{frames} of {cameras}; set data.frames to lara.data.lam_inputs.sampling.Clip(count=horizon + 1), "
                 "data.lam_cameras, and the views of policy.expert.layout"
             )
         mask = batch.frame_mask_BF

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from lara.build import build
-from lara.config import choices, compose, resolved
+from lara.config.build import build
+from lara.config.compose import choices, compose, resolved
 from lara.losses.alignment import RawCosine
 from lara.systems.couplings.alignment import Alignment
 from lara.systems.lara import Lara

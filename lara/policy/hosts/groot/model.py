@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lara.errors import ConfigError
-from lara.meta import weights_wanted
+from lara.nn.weightless import weights_wanted
 from lara.ops.flow import euler, path, sample_tau
 from lara.policy.contract import FlowOutput
 from lara.policy.hosts.groot.embodiments import require_known, require_the_checkpoint_s

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lara.meta import weights_wanted
 from lara.nn.siglip import SiglipEncoder
+from lara.nn.weightless import weights_wanted
 from lara.ops.precision import full_precision
 from lara.policy.hosts.pi import names
 from lara.policy.hosts.pi.prompt import task, task_and_state

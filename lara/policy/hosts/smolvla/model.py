@@ -21,8 +21,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lara.meta import weights_wanted
 from lara.nn.siglip import SiglipEncoder
+from lara.nn.weightless import weights_wanted
 from lara.ops.precision import full_precision
 from lara.policy.hosts.shared import vendor
 from lara.policy.hosts.shared.checkpointing import run

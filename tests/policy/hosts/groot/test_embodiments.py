@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lara.config import compose, resolved
+from lara.config.compose import compose, resolved
 from lara.errors import CheckpointError, ConfigError
 from lara.launch import with_embodiment
 from tests.policy.hosts.groot.test_model import VERSIONS, tiny_groot

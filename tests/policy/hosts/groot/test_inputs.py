@@ -5,13 +5,13 @@ import types
 import pytest
 import torch
 
+from lara.config.trust import Trust, trusting
 from lara.errors import CheckpointError, ConfigError
 from lara.policy.hosts.groot import eagle as eagle_module
 from lara.policy.hosts.groot.eagle import EagleBackbone
 from lara.policy.hosts.groot.images import crop_and_resize, qwen_patches
 from lara.policy.hosts.groot.prompt import HubProcessor, WordProcessor, formulate
 from lara.policy.hosts.groot.qwen import QwenBackbone
-from lara.trust import Trust, trusting
 from tests.tiny import tiny_batch
 
 PIN = "0123456789abcdef0123456789abcdef01234567"

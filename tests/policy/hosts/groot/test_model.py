@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint as _checkpoint
 
-from lara.build import build
-from lara.config import compose, resolved
+from lara.config.build import build
+from lara.config.compose import compose, resolved
 from lara.errors import CheckpointError, ConfigError
 from lara.losses.alignment import RawCosine
 from lara.losses.flow import velocity_mse

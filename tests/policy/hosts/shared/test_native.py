@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lara.build import build
-from lara.config import compose, resolved
+from lara.config.build import build
+from lara.config.compose import compose, resolved
 from lara.errors import ConfigError
 from lara.inspect.footprint import measure
 from lara.losses.flow import velocity_mse

@@ -1,0 +1,51 @@
+"""All numbers of a dataset in memory, by frame number; a frame's number is its place in the whole dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from lara.data.sources.lerobot.source import LeRobotSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """N frames, E episodes. states (N, S), actions (N, A): float32, robot units. task (N,): task index.
+    episode (N,): episode index. ends (E,): one past the last frame of each episode, begins (E,): its first."""
+
+    states: np.ndarray
+    actions: np.ndarray
+    task: np.ndarray
+    episode: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, source: LeRobotSource) -> Numbers:
+        """Read every table once. Raises DataError for tables that do not fit."""
+        total = source.frame_count
+        states = np.empty((total, source.state_dim), np.float32)
+        actions = np.empty((total, source.action_dim), np.float32)
+        task, episode = np.empty(total, np.int64), np.empty(total, np.int64)
+        for row in source.episodes:
+            here = slice(row.start, row.start + row.length)
+            arrays = source.arrays(row.index)
+            states[here], actions[here], task[here] = arrays.state, arrays.actions, arrays.task_index
+            episode[here] = row.index
+        begins = np.array([row.start for row in source.episodes], np.int64)
+        ends = begins + np.array([row.length for row in source.episodes], np.int64)
+        return cls(states=states, actions=actions, task=task, episode=episode, begins=begins, ends=ends)
+
+    def fingerprint(self, episode: int) -> str:
+        """A hash of the episode's numbers, wherever it stands in the dataset; its place, if it has no numbers."""
+        if self.states.shape[1] + self.actions.shape[1] == 0:
+            return str(episode)
+        here = slice(self.begins[episode], self.ends[episode])
+        return hashlib.sha256(self.states[here].tobytes() + b"|" + self.actions[here].tobytes()).hexdigest()
+
+    def frames_of(self, episodes: list[int]) -> np.ndarray:
+        """(n,) int64: the frame numbers of these episodes, in their order."""
+        spans = [np.arange(self.begins[k], self.ends[k]) for k in episodes]
+        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
