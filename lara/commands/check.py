@@ -12,10 +12,10 @@ CONFIG = "train"
 
 def main(overrides: Sequence[str]) -> int:
     from lara.config.compose import compose, resolved
-    from lara.launch import build_data, with_embodiment
+    from lara.launch import build_data, with_embodiments
 
     config = resolved(compose(CONFIG, overrides))
-    data = build_data(with_embodiment(config))
+    data = build_data(with_embodiments(config))
     data.prepare()
     card = data.card()
     root, instructions = config["data"]["root"], card.instructions

@@ -5,8 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from lara.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """validation_fraction, max_episodes_per_task: see `split_episodes`."""
+
+    buildable: ClassVar[str] = "data"
+
+    validation_fraction: float = 0.05
+    max_episodes_per_task: int | None = None
 
 
 def split_episodes(

@@ -114,7 +114,7 @@ def label(
     """
     import torch
 
-    from lara.serve.load import load_lam
+    from lara.serve.load import lam_facts, load_lam
     from lara.store.files import sha256_of
 
     settings = settings or LabelSettings()
@@ -127,7 +127,7 @@ def label(
         )
     model, saved = load_lam(lam, ema=ema)
     source = open_source(dataset)
-    view = _view(saved.card, settings, source, saved.config["system"]["lam"])
+    view = _view(lam_facts(saved), settings, source, saved.config["system"]["lam"])
     work = dataset / f".lara-label-{settings.prefix}" if output is None else _beside(Path(output))
     lengths = [row.length for row in source.episodes]
     with only_one(work, "labelling"):
