@@ -18,7 +18,6 @@ from lara.data.actions.placement import Layout, placements
 from lara.data.actions.relative import RelativeActions
 from lara.data.augment.color_jitter import ColorJitter
 from lara.data.augment.shifts import random_shifts, shift
-from lara.data.body import body_of, require_width
 from lara.data.card import DataCard
 from lara.data.frames.cache import folder_of, is_built, open_or_build
 from lara.data.frames.read import FrameReader
@@ -27,11 +26,11 @@ from lara.data.lam_inputs.labels import LatentActions, LatentCodes, LatentSteps
 from lara.data.lam_inputs.sampling import FrameSampling, Pair
 from lara.data.loader import batches
 from lara.data.order import indices_for_step
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, body_of, require_width
 from lara.data.sources.fingerprints import fingerprints
-from lara.data.sources.lerobot.read import validate
 from lara.data.sources.lerobot.source import LeRobotSource
 from lara.data.sources.numbers import Numbers
+from lara.data.sources.validate import validate
 from lara.data.sources.videos import open_source
 from lara.data.split import split_episodes
 from lara.errors import ConfigError, DataError, nearest
@@ -58,7 +57,8 @@ class EpisodeData:
                      False decodes video for every batch.
     random_shift:    pixels at image_size; 0 switches the augmentation off. Training batches only.
     color_jitter:    of the policy's images in training batches (see data.color_jitter); None: off.
-    robot:           the card of a dataset that has none (a RobotCard or its dict).
+    robot:           what no file says of the robot: name, control, rotation, gripper, each or none; or a whole card (see
+                     data.robot). `assumed` has a line for each value that the files do not state.
     labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
     latents:         labels beside the actions (`Batch.latents_BTVD`); they know no augmentation.
@@ -120,7 +120,7 @@ class EpisodeData:
         self._given = statistics
         self._cache = (cache, None if cache_folder is None else Path(cache_folder), cache_workers)
         self._labels, self._codes_of, self._latents_of = labels, codes, latents
-        self.robot: RobotCard = body_of(self.source, robot=robot, labels=labels)
+        self.robot, self.assumed = body_of(self.source, robot=robot, labels=labels)
         self._action_dim = self.source.action_dim if labels is None else labels.dim()
         if relative is not None and (layout is not None or labels is not None):
             raise ConfigError(

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, cast, get_args
 import numpy as np
 
 from lara.data.actions.rotations import WIDTH, Form, from_matrix, matrix_to_rot6d, rot6d_to_matrix, to_matrix
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
 from lara.errors import ConfigError, nearest
 
 _TURNS = ("euler_xyz", "axis_angle")  # the forms in which a change of orientation can be counted in units
@@ -81,6 +81,7 @@ class PoseActions:
 
     def __init__(self, pose: AbsolutePose, robot: RobotCard) -> None:
         spec = robot.action
+        require_said(robot, "control", "rotation", "gripper", doing="data.layout")
         if spec.rotation == "none":
             raise ConfigError(
                 f"the actions of '{robot.name}' say no orientation (rotation=none), so no absolute pose can be made of "

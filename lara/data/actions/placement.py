@@ -16,7 +16,7 @@ import numpy as np
 
 from lara.data.actions.eef_pose import AbsolutePose
 from lara.data.actions.unified_actions import ACTION_NAMES, STATE_NAMES
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
 from lara.errors import ConfigError, nearest
 
 
@@ -128,6 +128,7 @@ def placements(robot: RobotCard, layout: Layout | None) -> tuple[Placement, Plac
     if layout is None:
         return Placement.in_order(robot.action.dim), Placement.in_order(len(robot.observation.state))
     spec = robot.action
+    require_said(robot, "control", "rotation", "gripper", doing="data.layout")
     if spec.control != "delta" or spec.rotation not in ("none", "euler_xyz"):
         raise ConfigError(
             f"the unified action space holds changes of position and Euler angles (control=delta, rotation=none or "

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lara.data.actions.rotations import WIDTH as ROTATION_WIDTH
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
 from lara.errors import ConfigError, nearest
 
 
@@ -52,6 +52,7 @@ class RelativeActions:
     def pairing(self, robot: RobotCard) -> Pairing:
         """Raises ConfigError for a robot whose actions are not positions, or that lacks what is named."""
         spec, seen = robot.action, robot.observation.state
+        require_said(robot, "control", "rotation", "gripper", doing="data.relative")
         if spec.control != "absolute":
             raise ConfigError(
                 f"data.relative takes the state off absolute targets; the actions of '{robot.name}' have control="

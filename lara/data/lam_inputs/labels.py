@@ -12,7 +12,8 @@ import numpy as np
 from lara.data.lam_inputs.label_columns import column, from_arrow, read_about, require_unchanged, require_whole_sidecar
 from lara.data.robot import RobotCard
 from lara.data.sources.lerobot.read import open_dataset
-from lara.data.sources.lerobot.source import LeRobotSource, read_parquet
+from lara.data.sources.lerobot.tables import read_parquet
+from lara.data.sources.source import Source
 from lara.errors import ConfigError, DataError
 from lara.specs import ActionSpec, ObservationSpec
 
@@ -40,10 +41,10 @@ class LatentActions:
         """Numbers per frame. Raises DataError when there are no such labels."""
         return _width(Path(self.root), self.prefix, self.column)
 
-    def card(self, source: LeRobotSource) -> RobotCard:
+    def card(self, source: Source) -> RobotCard:
         """A body whose actions are latents: no units, no limits but float32's."""
         dim, most = self.dim(), float(np.finfo(np.float32).max)
-        state = source.robot.observation.state if source.robot else tuple(f"s{i}" for i in range(source.state_dim))
+        state = source.robot.observation.state if source.robot else source.state_names
         return RobotCard(
             name="latent",
             action=ActionSpec(
@@ -58,7 +59,7 @@ class LatentActions:
             observation=ObservationSpec(cameras=source.cameras, state=state),
         )
 
-    def read(self, source: LeRobotSource) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """(N, dim) float32 and (N,) bool, where real, by frame number of `source`. Raises DataError for labels of
         another dataset."""
         values, mask = _read(Path(self.root), self.prefix, source, (self.column, "mask"))
@@ -87,7 +88,7 @@ class LatentCodes:
     def tokens(self) -> int:
         return self.steps * self.queries
 
-    def read(self, source: LeRobotSource) -> np.ndarray:
+    def read(self, source: Source) -> np.ndarray:
         """(N, T) int64 by frame number of `source`, -1 where a pair is not real. Raises DataError as `LatentActions`,
         ConfigError for another number of queries."""
         found = _width(Path(self.root), self.prefix, "index")
@@ -135,7 +136,7 @@ class LatentSteps:
         """(T, V, D) of one sample."""
         return self.steps, len(self.roots), self.dim
 
-    def read(self, source: LeRobotSource) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """(N, V, D) float32 and (N,) bool, where real, by frame number of `source`. Raises DataError for labels of
         another dataset, ConfigError for labels of another gap or width."""
         found = []
@@ -160,7 +161,7 @@ def _width(root: Path, prefix: str, kind: str) -> int:
     return int(latent["queries"]) * (1 if kind == "index" else int(latent["dim"]))
 
 
-def _read(root: Path, prefix: str, source: LeRobotSource, kinds: tuple[str, ...]) -> list[np.ndarray]:
+def _read(root: Path, prefix: str, source: Source, kinds: tuple[str, ...]) -> list[np.ndarray]:
     about = read_about(root, prefix)
     require_whole_sidecar(root, about)
     labels = open_dataset(root)

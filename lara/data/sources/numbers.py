@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.source import EpisodeArrays, Source
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A source that gives the numbers of all its episodes at once, faster than one by one."""
+
+    def all_arrays(self) -> EpisodeArrays:
+        """`Source.arrays` of all episodes, one after the other."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +33,24 @@ class Numbers:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, source: LeRobotSource) -> Numbers:
+    def of(cls, source: Source) -> Numbers:
         """Read every table once. Raises DataError for tables that do not fit."""
-        total = source.frame_count
-        states = np.empty((total, source.state_dim), np.float32)
-        actions = np.empty((total, source.action_dim), np.float32)
-        task, episode = np.empty(total, np.int64), np.empty(total, np.int64)
-        for row in source.episodes:
-            here = slice(row.start, row.start + row.length)
-            arrays = source.arrays(row.index)
-            states[here], actions[here], task[here] = arrays.state, arrays.actions, arrays.task_index
-            episode[here] = row.index
-        begins = np.array([row.start for row in source.episodes], np.int64)
-        ends = begins + np.array([row.length for row in source.episodes], np.int64)
-        return cls(states=states, actions=actions, task=task, episode=episode, begins=begins, ends=ends)
+        lengths = np.array([row.length for row in source.episodes], np.int64)
+        ends = np.cumsum(lengths)
+        if isinstance(source, Whole):
+            whole = source.all_arrays()
+            states, actions, task = whole.state, whole.actions, whole.task_index
+        else:
+            total = int(ends[-1]) if len(ends) else 0
+            states = np.empty((total, len(source.state_names)), np.float32)
+            actions = np.empty((total, len(source.action_names)), np.float32)
+            task = np.empty(total, np.int64)
+            for row in source.episodes:
+                here = slice(row.start, row.start + row.length)
+                arrays = source.arrays(row.index)
+                states[here], actions[here], task[here] = arrays.state, arrays.actions, arrays.task_index
+        episode = np.repeat(np.arange(len(lengths)), lengths)
+        return cls(states=states, actions=actions, task=task, episode=episode, begins=ends - lengths, ends=ends)
 
     def fingerprint(self, episode: int) -> str:
         """A hash of the episode's numbers, wherever it stands in the dataset; its place, if it has no numbers."""
