@@ -16,8 +16,6 @@ from lara.data.actions.in_order import InOrder
 from lara.data.actions.normalize import Mode, Normalizer, Statistics
 from lara.data.actions.representation import Representation
 from lara.data.augment.augmentation import Augmentation
-from lara.data.augment.shifts import shift
-from lara.data.body import resolved_robot
 from lara.data.card import Cards, DataCard
 from lara.data.frames.cache import folder_of, is_built, open_or_build
 from lara.data.frames.caching import Caching
@@ -26,12 +24,13 @@ from lara.data.frames.resize import Fit
 from lara.data.lam_inputs.inputs import LamInput
 from lara.data.loader import batches
 from lara.data.order import indices_for_step, share_of_rank
-from lara.data.robot import RobotCard
+from lara.data.pictures import Pictures
+from lara.data.robot import RobotCard, derived_card
 from lara.data.sources.auto import AnyFormat
 from lara.data.sources.fingerprints import fingerprints
-from lara.data.sources.lerobot.read import validate as require_sound
 from lara.data.sources.numbers import Numbers
 from lara.data.sources.source import Format, Source
+from lara.data.sources.validate import validate
 from lara.data.split import Split, split_episodes
 from lara.errors import ConfigError, DataError, nearest
 from lara.types import Batch, Observation
@@ -101,7 +100,9 @@ class Dataset:
         self.horizon, self.embodiment, self.slot, self.seed = horizon, embodiment, slot, seed
         self.action_dim_max, self.state_dim_max = action_dim_max, state_dim_max
         self.actions: Representation = InOrder() if actions is None else actions
-        self.robot = self.actions.body(self.source, resolved_robot(self.source, robot))
+        recorded, self.assumed = derived_card(self.source, robot)
+        _require_the_numbers_of(self.source, recorded)
+        self.robot = self.actions.body(self.source, recorded)
         self.codec = self.actions.bind(self.robot)
         self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
         self._given = statistics
@@ -166,7 +167,8 @@ class Dataset:
             return
         cached, folder = self._cache is not None, self._cache_folder
         ready = {w for w in self._wanted if cached and is_built(self.source, *w, fit=self.image_fit, folder=folder)}
-        require_sound(self.source, decode=False, cameras=sorted({camera for camera, _ in self._wanted - ready}))
+        undecoded = sorted({camera for camera, _ in self._wanted - ready})
+        self.unusual = validate(self.source, decode=False, cameras=undecoded)
         numbers = Numbers.of(self.source)
         self.training_episodes, self.validation_episodes = split_episodes(
             [self.source.tasks[numbers.task[begin]] for begin in numbers.begins],
@@ -211,7 +213,13 @@ class Dataset:
                     folder=self._cache_folder,
                     workers=self._cache.workers,
                 )
-        self._frames = FrameReader(self.source, self._numbers, caches, fit=self.image_fit)
+        self._pictures = Pictures(
+            reader=FrameReader(self.source, self._numbers, caches, fit=self.image_fit),
+            cameras=self.cameras,
+            image_size=self.image_size,
+            lam_cameras=self.lam_cameras,
+            lam_image_size=self.lam_image_size,
+        )
         self._ready = True
 
     @property
@@ -343,7 +351,12 @@ class Dataset:
         actions = codec.action.spread(np.where(real[..., None], chunk, np.float32(0)), self.action_dim_max)
         dims = codec.action.dims(self.action_dim_max)
         state = codec.state.spread(self._normalize_state.normalize(numbers.states[index]), self.state_dim_max)
-        images, frames, frame_mask = self._pictures(index, augment, step)
+        images, frames, frame_mask = self._pictures.read(
+            index,
+            offsets=self._stride * self.lam.sampling(self.horizon).offsets(index, seed=self.seed, step=step),
+            end=numbers.ends[numbers.episode[index]],
+            shifts=augment.shifts(index, seed=self.seed, step=step),
+        )
         observation = Observation(
             images_BVCHW=augment.jitter(images, index, seed=self.seed, step=step),
             state_BS=torch.from_numpy(state),
@@ -371,25 +384,15 @@ class Dataset:
         latents = np.where(real[..., None, None], z[inside], np.float32(0))
         return {"latents_BTVD": torch.from_numpy(latents), "latent_mask_BT": torch.from_numpy(real)}
 
-    def _pictures(
-        self, index: np.ndarray, augment: Augmentation, step: int
-    ) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-        """Images (B, V, C, h, w), frames (B, F, V2, C, h2, w2), their mask (B, F). Read once if both are the same."""
-        shifts = augment.shifts(index, seed=self.seed, step=step)
-        end = self._numbers.ends[self._numbers.episode[index]]
-        sampling = self.lam.sampling(self.horizon)
-        offsets = self._stride * sampling.offsets(index, seed=self.seed, step=step)
-        when = (index[:, None] + offsets)[:, : sampling.count * bool(self.lam_cameras)]
-        mask = when < end[:, None]
-        frames = self._tensor(np.where(mask, when, index[:, None]), self.lam_cameras, self.lam_image_size, shifts)
-        frames[torch.from_numpy(~mask)] = 0
-        if self.lam_cameras and self.cameras == self.lam_cameras and self.image_size == self.lam_image_size:
-            return frames[:, 0], frames, mask
-        return self._tensor(index[:, None], self.cameras, self.image_size, shifts)[:, 0], frames, mask
 
-    def _tensor(self, when: np.ndarray, cameras: Sequence[str], size: int, shifts: np.ndarray | None) -> torch.Tensor:
-        """(B, F) frame numbers -> (B, F, V, C, size, size) uint8."""
-        images = self._frames.read(when, cameras, size)
-        if shifts is not None and images.size:
-            images = shift(images, np.rint(shifts * (size / self.image_size)).astype(np.int64))
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 3)))
+def _require_the_numbers_of(source: Source, robot: RobotCard) -> None:
+    """Raises ConfigError for a card of another robot."""
+    for what, names, card in (
+        ("action", source.action_names, robot.action.names),
+        ("state", source.state_names, robot.observation.state),
+    ):
+        if len(names) != len(card):
+            raise ConfigError(
+                f"{source.root}: {what}s have {len(names)} numbers, the robot card {len(card)}; give the card of this "
+                "robot, or leave data.robot out"
+            )

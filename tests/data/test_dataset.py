@@ -313,11 +313,15 @@ def test_frames_outside_the_dataset_are_refused(made):
             one.batch(wrong)
 
 
-def test_a_dataset_without_a_card_asks_for_one(tmp_path):
+def test_a_dataset_without_a_card_gets_one_that_says_what_is_unknown(tmp_path):
     worlds.write(tmp_path / "set", LENGTHS)
     (tmp_path / "set/meta/lara.json").unlink()
-    with pytest.raises(ConfigError, match="robot_card"):
-        data((tmp_path / "set", None))
+    one = data((tmp_path / "set", None))
+    assert one.robot.action.control == "unknown"
+    assert any("data.robot.control" in line for line in one.assumed)
+    said = data((tmp_path / "set", None), robot={"control": "delta", "rotation": "none", "gripper": "none"}).robot
+    assert said.action.names == worlds.robot().action.names
+    assert said.action.control == "delta"
     for card in (worlds.robot(), worlds.robot().to_dict()):
         assert data((tmp_path / "set", None), robot=card).card().robot == worlds.robot()
 

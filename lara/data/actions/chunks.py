@@ -70,7 +70,8 @@ def fit(
     """
     state = Statistics.of(np.concatenate([numbers.states[samples] for numbers, samples in learned]))
     if pairing is None:
-        real = [numbers.actions[samples[numbers.real[samples]]] for numbers, samples in learned]
+        # video has no action that is real, nor any number of one
+        real = [n.actions[samples[n.real[samples]] if n.actions.shape[1] else samples] for n, samples in learned]
         return {"action": Statistics.of(np.concatenate(real)), "state": state}
     windows = [window(numbers, samples, horizon, numbers.real) for numbers, samples in learned]
     action = RelativeNormalizer.fit(

@@ -24,7 +24,7 @@ import numpy as np
 from lara.data.actions.placement import Placement
 from lara.data.actions.representation import Codec, Representation
 from lara.data.actions.rotations import WIDTH, Form, from_matrix, matrix_to_rot6d, rot6d_to_matrix, to_matrix
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
 from lara.data.sources.numbers import Numbers
 from lara.data.sources.source import Source
 from lara.errors import ConfigError, nearest
@@ -81,6 +81,7 @@ class PoseActions(Codec):
 
     def __init__(self, pose: AbsolutePose, robot: RobotCard) -> None:
         spec = robot.action
+        require_said(robot, "control", "rotation", "gripper", doing="data.actions (AbsolutePose)")
         if spec.rotation == "none":
             raise ConfigError(
                 f"the actions of '{robot.name}' say no orientation (rotation=none), so no absolute pose can be made of "

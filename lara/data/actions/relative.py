@@ -18,7 +18,7 @@ from lara.data.actions.pairing import Pairing
 from lara.data.actions.placement import Placement
 from lara.data.actions.representation import Codec, Representation
 from lara.data.actions.rotations import WIDTH as ROTATION_WIDTH
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
 from lara.errors import ConfigError, nearest
 
 
@@ -44,6 +44,7 @@ class RelativeActions(Representation):
     def pairing(self, robot: RobotCard) -> Pairing:
         """Raises ConfigError for a robot whose actions are not positions, or that lacks what is named."""
         spec, seen = robot.action, robot.observation.state
+        require_said(robot, "control", "rotation", "gripper", doing="data.actions (RelativeActions)")
         if spec.control != "absolute":
             raise ConfigError(
                 f"relative actions take the state off absolute targets; the actions of '{robot.name}' have control="

@@ -15,7 +15,7 @@ import numpy as np
 from lara.data.actions.placement import Placement
 from lara.data.actions.representation import Codec, Representation
 from lara.data.actions.unified_actions import ACTION_NAMES, STATE_NAMES
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
 from lara.errors import ConfigError, nearest
 
 
@@ -61,6 +61,7 @@ class Unified(Representation):
 
 def _placements(robot: RobotCard, layout: Unified) -> tuple[Placement, Placement]:
     spec = robot.action
+    require_said(robot, "control", "rotation", "gripper", doing="data.actions (Unified)")
     if spec.control != "delta" or spec.rotation not in ("none", "euler_xyz"):
         raise ConfigError(
             f"the unified action space holds changes of position and Euler angles (control=delta, rotation=none or "

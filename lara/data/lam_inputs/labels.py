@@ -11,7 +11,7 @@ import numpy as np
 
 from lara.data.lam_inputs.label_columns import column, from_arrow, read_about, require_unchanged, require_whole_sidecar
 from lara.data.sources.lerobot.read import open_dataset
-from lara.data.sources.lerobot.source import read_parquet
+from lara.data.sources.lerobot.tables import read_parquet
 from lara.data.sources.source import Source
 from lara.errors import ConfigError, DataError
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lara.data.sources.source import Source
+from lara.data.sources.source import EpisodeArrays, Source
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A source that gives the numbers of all its episodes at once, faster than one by one."""
+
+    def all_arrays(self) -> EpisodeArrays:
+        """`Source.arrays` of all episodes, one after the other."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +37,30 @@ class Numbers:
     @classmethod
     def of(cls, source: Source) -> Numbers:
         """Read every table once. Raises DataError for tables that do not fit."""
-        begins = np.array([row.start for row in source.episodes], np.int64)
         lengths = np.array([row.length for row in source.episodes], np.int64)
-        total = int(lengths.sum())
-        states = np.empty((total, len(source.state_names)), np.float32)
-        actions = np.empty((total, len(source.action_names)), np.float32)
-        real, task = np.empty(total, bool), np.empty(total, np.int64)
-        for row in source.episodes:
-            here = slice(row.start, row.start + row.length)
-            arrays = source.arrays(row.index)
-            states[here], actions[here] = arrays.state, arrays.actions
-            real[here], task[here] = arrays.real, arrays.task_index
+        ends = np.cumsum(lengths)
+        if isinstance(source, Whole):
+            whole = source.all_arrays()
+            states, actions, real, task = whole.state, whole.actions, whole.real, whole.task_index
+        else:
+            total = int(ends[-1]) if len(ends) else 0
+            states = np.empty((total, len(source.state_names)), np.float32)
+            actions = np.empty((total, len(source.action_names)), np.float32)
+            real, task = np.empty(total, bool), np.empty(total, np.int64)
+            for row in source.episodes:
+                here = slice(row.start, row.start + row.length)
+                arrays = source.arrays(row.index)
+                states[here], actions[here] = arrays.state, arrays.actions
+                real[here], task[here] = arrays.real, arrays.task_index
+        episode = np.repeat(np.arange(len(lengths)), lengths)
         return cls(
             states=states,
             actions=actions,
             real=real,
             task=task,
-            episode=np.repeat(np.arange(len(begins)), lengths),
-            begins=begins,
-            ends=begins + lengths,
+            episode=episode,
+            begins=ends - lengths,
+            ends=ends,
         )
 
     def fingerprint(self, episode: int) -> str:

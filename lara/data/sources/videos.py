@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import numpy as np
 from lara.data.frames.decode import PyAVReader
 from lara.data.frames.encode import require_av
 from lara.data.sources.lerobot import paths
+from lara.data.sources.lerobot.episode_row import EpisodeRow
+from lara.data.sources.lerobot.keys import Keys, Vector
+from lara.data.sources.lerobot.metadata import Tasks
 from lara.data.sources.lerobot.read import open_dataset
-from lara.data.sources.lerobot.source import EpisodeArrays, EpisodeRow, LeRobotSource
+from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.source import EpisodeArrays, Finding
 from lara.errors import DataError
 from lara.store.records import read_json
 
@@ -23,26 +28,41 @@ class VideoFolder(LeRobotSource):
     """Made by `open_videos`. It has no tables: `EpisodeRow.data` is the video, and the counters follow from the row."""
 
     def arrays(self, episode: int) -> EpisodeArrays:
-        """T rows: S = A = 0, and the bookkeeping that a table would hold."""
+        """T rows: S = A = 0."""
         row = self._row(episode)
-        frame = np.arange(row.length)
+        return self._rows(np.full(row.length, self.tasks.index(row.tasks[0])), np.arange(row.length) / self.fps)
+
+    def all_arrays(self) -> EpisodeArrays:
+        """`arrays` of all episodes, one after the other."""
+        places = {text: place for place, text in enumerate(self.tasks)}
+        lengths = [row.length for row in self.episodes]
+        frame = np.concatenate([np.arange(length) for length in lengths])
+        return self._rows(np.repeat([places[row.tasks[0]] for row in self.episodes], lengths), frame / self.fps)
+
+    def _rows(self, task: np.ndarray, times: np.ndarray) -> EpisodeArrays:
+        none = np.zeros((len(task), 0), np.float32)
         return EpisodeArrays(
-            state=np.zeros((row.length, 0), np.float32),
-            actions=np.zeros((row.length, 0), np.float32),
-            timestamp=(frame / self.fps).astype(np.float32),
-            frame_index=frame,
-            episode_index=np.full(row.length, row.index),
-            index=row.start + frame,
-            task_index=np.full(row.length, self.tasks.index(row.tasks[0])),
+            state=none, actions=none, real=np.zeros(len(task), bool), task_index=task.astype(np.int64), timestamp=times
         )
 
     def tables(self) -> dict[Path, int]:
         """None."""
         return {}
 
-    def first_time(self, path: Path) -> float:
-        """A file need not begin at 0 s; its episode begins with it."""
-        return next(row.begins[CAMERA] for row in self.episodes if row.data == path)
+    def offsets_of(self, episode: int) -> None:
+        """A video's frames are its episode's rows."""
+
+    def findings(self, *, decode: bool, cameras: Collection[str]) -> Iterator[Finding]:
+        """See `Source.findings`."""
+        for row in self.episodes if CAMERA in cameras else ():
+            try:
+                count = self.reader.count(row.data)
+                if count != row.length:
+                    raise DataError(f"{row.data}: had {row.length} frames, has {count} now; open the folder again")
+                for begin in range(0, row.length if decode else 0, 256):
+                    self.frames(row.index, CAMERA, np.arange(begin, min(begin + 256, row.length)))
+            except DataError as fault:
+                yield Finding(severity="error", kind="video file", where=str(row.data), said=str(fault))
 
 
 def open_source(root: Path | str) -> LeRobotSource:
@@ -61,19 +81,19 @@ def open_videos(folder: Path | str) -> VideoFolder:
     without it all instructions are empty. Raises DataError naming the file for anything else.
     """
     root = Path(folder)
-    paths = sorted(root.rglob("*.mp4"), key=lambda p: p.relative_to(root).as_posix())
-    if not paths:
+    found = sorted(root.rglob("*.mp4"), key=lambda p: p.relative_to(root).as_posix())
+    if not found:
         raise DataError(f"{root}: expected a LeRobotDataset or a folder of *.mp4 files, found neither")
-    texts = _instructions(root, [p.relative_to(root).as_posix() for p in paths])
+    texts = _instructions(root, [p.relative_to(root).as_posix() for p in found])
     tasks = tuple(dict.fromkeys(texts))
     reader, episodes, start = PyAVReader(), [], 0
-    first = _facts(paths[0])
-    for k, (path, text) in enumerate(zip(paths, texts, strict=True)):
+    first = _facts(found[0])
+    for k, (path, text) in enumerate(zip(found, texts, strict=True)):
         facts = _facts(path)
         for name in ("fps", "height", "width"):
             if facts[name] != first[name]:
                 raise DataError(
-                    f"{path}: {name} is {facts[name]}, that of {paths[0].name} is {first[name]}; make videos of "
+                    f"{path}: {name} is {facts[name]}, that of {found[0].name} is {first[name]}; make videos of "
                     "different rates or sizes different folders"
                 )
         times = reader.times(path)
@@ -82,6 +102,7 @@ def open_videos(folder: Path | str) -> VideoFolder:
         episodes.append(
             EpisodeRow(
                 index=k,
+                number=k,
                 length=length,
                 start=start,
                 tasks=(text,),
@@ -89,6 +110,7 @@ def open_videos(folder: Path | str) -> VideoFolder:
                 first_row=0,
                 videos={CAMERA: path},
                 begins={CAMERA: float(times[0])},
+                spans={CAMERA: length},
                 info={"file": path.relative_to(root).as_posix()},
             )
         )
@@ -107,7 +129,14 @@ def open_videos(folder: Path | str) -> VideoFolder:
             **paths.DEFAULT_FEATURES,
         },
     }
-    return VideoFolder(root=root, info=info, tasks=tasks, episodes=tuple(episodes), robot=None)
+    return VideoFolder(
+        root=root,
+        info=info,
+        keys=Keys(action=Vector(), state=Vector(), cameras={CAMERA: paths.CAMERA_PREFIX + CAMERA}),
+        tasks=Tasks(texts=tasks, numbers=np.arange(len(tasks))),
+        episodes=tuple(episodes),
+        robot=None,
+    )
 
 
 def is_lerobot(root: Path | str) -> bool:
