@@ -57,8 +57,8 @@ class EpisodeData:
                      False decodes video for every batch.
     random_shift:    pixels at image_size; 0 switches the augmentation off. Training batches only.
     color_jitter:    of the policy's images in training batches (see data.color_jitter); None: off.
-    robot:           what no file says of the robot: name, control, rotation, gripper, each or none; or a whole card (see
-                     data.robot). `assumed` has a line for each value that the files do not state.
+    robot:           what no file says of the robot: name, control, rotation, gripper, each or none; or a whole card
+                     (see data.robot). `assumed` has a line for each value that the files do not state.
     labels:          latents instead of the dataset's actions (LAPA): a body of its own, so it needs an embodiment of
                      its own. Who is held out does not change. codes: tokens beside the actions (`Batch.codes_BT`).
     latents:         labels beside the actions (`Batch.latents_BTVD`); they know no augmentation.

@@ -100,11 +100,10 @@ def derived_card(
 
     Args:
         source: the dataset.
-        said: `name`, `control`, `rotation`, `gripper`, each or none (`data.robot`); or a whole card, which stands alone.
+        said: `name`, `control`, `rotation`, `gripper`, each or none (`data.robot`); or a whole card, which stands.
 
     Returns:
-        The card, and one line for every value that the files do not state as such: what was taken and which key says
-        otherwise.
+        The card, and one line for every value that the files do not state as such: what was taken, and the key to set.
 
     Raises:
         ConfigError: for other keys.
@@ -117,9 +116,7 @@ def derived_card(
         return RobotCard.from_dict(given), ()
     unknown = sorted(set(given) - set(SAID))
     if unknown:
-        raise ConfigError(
-            f"data.robot has no '{unknown[0]}'. {nearest(unknown[0], SAID)} (or a whole card: name, action, observation)"
-        )
+        raise ConfigError(f"data.robot has no '{unknown[0]}'. {nearest(unknown[0], SAID)} (or a whole card)")
     if source.robot is not None:
         return _completed(source, source.robot, given)
     return _derived(source, given)

@@ -90,6 +90,19 @@ class LeRobotSource:
         """Of the layout: "v3.0"."""
         return str(self.info["codebase_version"])
 
+    def with_episodes(self, episodes: tuple[EpisodeRow, ...], notes: tuple[Finding, ...]) -> LeRobotSource:
+        """The same dataset with these episodes of it only, and more notes."""
+        return LeRobotSource(
+            root=self.root,
+            info=self.info,
+            keys=self.keys,
+            tasks=self.task_numbers,
+            episodes=episodes,
+            robot=self.robot,
+            notes=(*self.notes, *notes),
+            reader=self.reader,
+        )
+
     def hints(self) -> RobotHints:
         """What the files say about the robot without being a card."""
         return hints_of(self.root, self.info, self.keys)
@@ -206,7 +219,7 @@ class LeRobotSource:
 
     def findings(self, *, decode: bool, cameras: Collection[str]) -> Iterator[Finding]:
         """See `Source.findings`."""
-        from lara.data.sources.lerobot.findings import examine
+        from lara.data.sources.lerobot.findings import examine  # it reads sources
 
         for finding, _ in examine(self, decode=decode, cameras=tuple(cameras)):
             yield finding
@@ -238,7 +251,7 @@ class LeRobotSource:
                 if len(ticks) < other.length:
                     raise DataError(
                         f"{row.data}: episode {other.index} needs rows {other.first_row}.."
-                        f"{other.first_row + other.length - 1}, the file has {len(times)}; it is cut short, copy it again"
+                        f"{other.first_row + other.length - 1}, the file has {len(times)}; copy it again"
                     )
                 if (found := self.offsets_from(other, ticks)) is not None:
                     self._offsets[other.index] = found
