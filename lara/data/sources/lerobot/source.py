@@ -64,6 +64,7 @@ class LeRobotSource:
         self.action_names, self.state_names = keys.action.names, keys.state.names
         self._tables: OrderedDict[Path, Columns] = OrderedDict()
         self._offsets: dict[int, np.ndarray] = {}  # of the episodes whose rows are not the frames 0, 1, 2, ...
+        self._untold: dict[int, str] = {}  # of the episodes whose timestamps say no frame: what is wrong with them
         self._timed: set[Path] = set()  # data files whose timestamps have been looked at
         self._by_file: dict[Path, list[int]] | None = None
 
@@ -248,14 +249,14 @@ class LeRobotSource:
             times = read_times(row.data)
             for other in self._episodes_in(row.data) if times is not None else ():
                 ticks = times[other.first_row : other.first_row + other.length] * self.fps
-                if len(ticks) < other.length:
-                    raise DataError(
-                        f"{row.data}: episode {other.index} needs rows {other.first_row}.."
-                        f"{other.first_row + other.length - 1}, the file has {len(times)}; copy it again"
-                    )
-                if (found := self.offsets_from(other, ticks)) is not None:
-                    self._offsets[other.index] = found
+                try:
+                    if (found := self.offsets_from(other, ticks)) is not None:
+                        self._offsets[other.index] = found
+                except DataError as error:  # of another episode, perhaps
+                    self._untold[other.index] = str(error)
             self._timed.add(row.data)
+        if episode in self._untold:
+            raise DataError(self._untold[episode])
         return self._offsets.get(episode)
 
     def remember_offsets(self, found: Mapping[int, np.ndarray], files: Collection[Path]) -> None:
@@ -265,6 +266,11 @@ class LeRobotSource:
 
     def offsets_from(self, row: EpisodeRow, ticks: np.ndarray) -> np.ndarray | None:
         """`offsets_of` from the episode's times in periods. Raises DataError for times that say no frame."""
+        if len(ticks) < row.length:
+            last = row.first_row + row.length - 1
+            raise DataError(
+                f"{row.data}: episode {row.index} needs rows {row.first_row}..{last}, the file ends before; copy it again"
+            )
         if regular(ticks, np.arange(len(ticks))).all():
             return None
         try:
