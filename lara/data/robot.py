@@ -9,7 +9,7 @@ often, and where it is wrong nothing would ever say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -86,10 +86,14 @@ class RobotHints:
 
 @runtime_checkable
 class Hinting(Protocol):
-    """A source whose files say something about its robot."""
+    """A source whose files say something about its robot, and that gives its actions without its other numbers."""
 
     def hints(self) -> RobotHints:
         """What they say."""
+        ...
+
+    def all_actions(self) -> Iterator[np.ndarray]:
+        """(n, A) float32 pieces that together are all actions."""
         ...
 
 
@@ -188,7 +192,7 @@ def _limits(source: Source, hints: RobotHints) -> tuple[tuple[float, ...], tuple
     if hints.limits is not None or not source.action_names:
         return hints.limits or ((), ())
     low, high = np.full(len(source.action_names), np.inf), np.full(len(source.action_names), -np.inf)
-    for actions in _all_actions(source):
+    for actions in filter(len, _all_actions(source)):
         wrong = ~np.isfinite(actions).all(0)
         if wrong.any():
             name = source.action_names[int(np.flatnonzero(wrong)[0])]
@@ -197,11 +201,9 @@ def _limits(source: Source, hints: RobotHints) -> tuple[tuple[float, ...], tuple
     return tuple(low.tolist()), tuple(high.tolist())
 
 
-def _all_actions(source: Source) -> Any:
-    from lara.data.sources.numbers import Whole
-
-    if isinstance(source, Whole):
-        return [source.all_arrays().actions]
+def _all_actions(source: Source) -> Iterator[np.ndarray]:
+    if isinstance(source, Hinting):
+        return source.all_actions()
     return (source.arrays(row.index).actions for row in source.episodes)
 
 

@@ -68,6 +68,11 @@ def read_columns(path: Path, keys: Keys) -> Columns:
     )
 
 
+def read_actions(path: Path, keys: Keys) -> np.ndarray:
+    """(N, A) float32: the actions of all rows of a data file, and nothing else of it. Raises DataError."""
+    return _vector(path, read_parquet(path, list(keys.action.columns)), keys.action)
+
+
 def column_quirks(schema: pa.Schema, keys: Keys) -> list[str]:
     """What is stored in another way than lerobot stores it, and is read all the same."""
     found = []

@@ -186,7 +186,7 @@ def _limits(source: LeRobotSource, least: np.ndarray, most: np.ndarray) -> Itera
         k = int(outside[0])
         said = (
             f"the recorded statistics give the action '{source.action_names[k]}' the range {low[k]:g}..{high[k]:g}, "
-            f"its numbers reach {least[k]:g}..{most[k]:g}; they are of other data, and would become the robot's limits. "
-            "Remove or rewrite the statistics, and the numbers themselves are looked at"
+            f"its numbers reach {least[k]:g}..{most[k]:g}; they are of other data, and would become the robot's "
+            "limits. Remove or rewrite the statistics, and the numbers themselves are looked at"
         )
         yield error("recorded statistics", source.root / "meta", said)

@@ -14,7 +14,7 @@ from lara.data.frames.decode import PyAVReader, VideoReader
 from lara.data.robot import RobotCard, RobotHints
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.clock import offsets, regular
-from lara.data.sources.lerobot.columns import Columns, joined, read_columns, read_times, require_rows
+from lara.data.sources.lerobot.columns import Columns, joined, read_actions, read_columns, read_times, require_rows
 from lara.data.sources.lerobot.episode_row import EpisodeRow
 from lara.data.sources.lerobot.features import picture_shape
 from lara.data.sources.lerobot.hints import hints_of
@@ -126,6 +126,12 @@ class LeRobotSource:
             return self.arrays_of(self._no_rows(), np.zeros(0, np.int64))
         names = EpisodeArrays.__dataclass_fields__
         return EpisodeArrays(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def all_actions(self) -> Iterator[np.ndarray]:
+        """(n, A) float32, file by file: the actions of all episodes, without their other numbers."""
+        for inside in _runs(self.episodes):
+            actions = read_actions(inside[0].data, self.keys)
+            yield from (actions[begin:end] for begin, end in _stretches(inside))
 
     def blocks(
         self, rows: Sequence[EpisodeRow], *, faults: list[tuple[list[EpisodeRow], DataError]] | None = None
@@ -269,7 +275,7 @@ class LeRobotSource:
         if len(ticks) < row.length:
             last = row.first_row + row.length - 1
             raise DataError(
-                f"{row.data}: episode {row.index} needs rows {row.first_row}..{last}, the file ends before; copy it again"
+                f"{row.data}: episode {row.index} needs rows {row.first_row}..{last}, the file ends before them"
             )
         if regular(ticks, np.arange(len(ticks))).all():
             return None
@@ -330,7 +336,7 @@ def _runs(episodes: Sequence[EpisodeRow]) -> Iterator[list[EpisodeRow]]:
     """Episodes that follow one another and lie in one file."""
     run: list[EpisodeRow] = []
     for row in episodes:
-        if run and row.data != run[-1].data:
+        if run and row.data is not run[-1].data and row.data != run[-1].data:
             yield run
             run = []
         run.append(row)
