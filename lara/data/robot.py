@@ -9,7 +9,7 @@ often, and where it is wrong nothing would ever say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -84,10 +84,14 @@ class RobotHints:
 
 @runtime_checkable
 class Hinting(Protocol):
-    """A source whose files say something about its robot."""
+    """A source whose files say something about its robot, and that gives its actions without its other numbers."""
 
     def hints(self) -> RobotHints:
         """What they say."""
+        ...
+
+    def all_actions(self) -> Iterator[np.ndarray]:
+        """(n, A) float32 pieces that together are all actions."""
         ...
 
 
@@ -98,11 +102,10 @@ def derived_card(
 
     Args:
         source: the dataset.
-        said: `name`, `control`, `rotation`, `gripper`, each or none (`data.robot`); or a whole card, which stands alone.
+        said: `name`, `control`, `rotation`, `gripper`, each or none (`data.robot`); or a whole card, which stands.
 
     Returns:
-        The card, and one line for every value that the files do not state as such: what was taken and which key says
-        otherwise.
+        The card, and one line for every value that the files do not state as such: what was taken, and the key to set.
 
     Raises:
         ConfigError: for other keys.
@@ -115,9 +118,7 @@ def derived_card(
         return RobotCard.from_dict(given), ()
     unknown = sorted(set(given) - set(SAID))
     if unknown:
-        raise ConfigError(
-            f"data.robot has no '{unknown[0]}'. {nearest(unknown[0], SAID)} (or a whole card: name, action, observation)"
-        )
+        raise ConfigError(f"data.robot has no '{unknown[0]}'. {nearest(unknown[0], SAID)} (or a whole card)")
     if source.robot is not None:
         return _completed(source, source.robot, given)
     return _derived(source, given)
@@ -189,7 +190,7 @@ def _limits(source: Source, hints: RobotHints) -> tuple[tuple[float, ...], tuple
     if hints.limits is not None or not source.action_names:
         return hints.limits or ((), ())
     low, high = np.full(len(source.action_names), np.inf), np.full(len(source.action_names), -np.inf)
-    for actions in _all_actions(source):
+    for actions in filter(len, _all_actions(source)):
         wrong = ~np.isfinite(actions).all(0)
         if wrong.any():
             name = source.action_names[int(np.flatnonzero(wrong)[0])]
@@ -198,11 +199,9 @@ def _limits(source: Source, hints: RobotHints) -> tuple[tuple[float, ...], tuple
     return tuple(low.tolist()), tuple(high.tolist())
 
 
-def _all_actions(source: Source) -> Any:
-    from lara.data.sources.numbers import Whole
-
-    if isinstance(source, Whole):
-        return [source.all_arrays().actions]
+def _all_actions(source: Source) -> Iterator[np.ndarray]:
+    if isinstance(source, Hinting):
+        return source.all_actions()
     return (source.arrays(row.index).actions for row in source.episodes)
 
 

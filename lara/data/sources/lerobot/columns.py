@@ -68,6 +68,24 @@ def read_columns(path: Path, keys: Keys) -> Columns:
     )
 
 
+def read_actions(path: Path, keys: Keys) -> np.ndarray:
+    """(N, A) float32: the actions of all rows of a data file, and nothing else of it. Raises DataError."""
+    return _vector(path, read_parquet(path, list(keys.action.columns)), keys.action)
+
+
+def column_quirks(schema: pa.Schema, keys: Keys) -> list[str]:
+    """What is stored in another way than lerobot stores it, and is read all the same."""
+    found = []
+    for name in (keys.task, *COUNTERS):
+        if name in schema.names and pa.types.is_floating(schema.field(name).type):
+            found.append(f"'{name}' holds whole numbers as floating point")
+    for name in (*keys.state.columns, *keys.action.columns):
+        kind = schema.field(name).type if name in schema.names else None
+        if kind is not None and pa.types.is_large_list(kind):
+            found.append(f"'{name}' is stored as large lists")
+    return found
+
+
 def read_times(path: Path) -> np.ndarray | None:
     """(N,) float64: the column `timestamp` alone; None where the file has none."""
     if "timestamp" not in names_in(path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from lara.data.sources.lerobot.columns import column_quirks
 from lara.data.sources.lerobot.episode_row import EpisodeRow
 from lara.data.sources.lerobot.examined import Examined, error, unusual
 from lara.data.sources.lerobot.number_findings import number_findings
@@ -42,17 +43,21 @@ def _table_findings(source: LeRobotSource) -> Iterator[Examined]:
         episodes[row.data].append(row)
     numbers = {row.number for row in source.episodes}
     left, first = 0, None
+    quirks: Counter[str] = Counter()
     for path, rows in episodes.items():
         inside = [row.index for row in rows]
         try:
             with opened(path) as file:
-                found, names = file.metadata.num_rows, set(file.schema_arrow.names)
+                found, schema = file.metadata.num_rows, file.schema_arrow
+                names = set(schema.names)
             wanted = sum(row.length for row in rows)
             needed = max(row.first_row + row.length for row in rows)
             missing = sorted({*source.keys.state.columns, *source.keys.action.columns} - names)
             if missing:
                 raise DataError(f"{path}: columns {missing} are missing; it has {sorted(names)}")
+            quirks.update(column_quirks(schema, source.keys))
             if found < max(wanted, needed):
+                inside = [row.index for row in rows if row.first_row + row.length > found]
                 raise DataError(f"{path}: its episodes add up to {wanted} rows, the file has {found}; copy it again")
             if found > wanted:
                 others = set(np.unique(_numbers(source, path)).tolist()) - {row.number for row in rows}
@@ -63,6 +68,8 @@ def _table_findings(source: LeRobotSource) -> Iterator[Examined]:
                 left, first = left + found - wanted, first or path
         except DataError as fault:
             yield error("data file", path, fault, inside)
+    for said, count in sorted(quirks.items()):
+        yield unusual("column types", next(iter(episodes)), f"{count} data files: {said}", count)
     if left:
         said = f"{left} rows of episodes that the episode table does not have (taken out of it) are not used"
         yield unusual("rows of no episode", first, said, left)

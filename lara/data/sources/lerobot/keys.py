@@ -1,7 +1,7 @@
 """Which columns of a LeRobotDataset are the action, the state, the cameras and the instruction.
 
-Most datasets call them `action`, `observation.state`, `observation.images.*` and `task_index`; GR00T's name stretches of
-them in meta/modality.json; for all others a person says it (`KeyMap`). What nobody says is asked for: a dataset whose
+Most datasets call them `action`, `observation.state`, `observation.images.*` and `task_index`; GR00T's name stretches
+of them in meta/modality.json; for all others a person says it (`KeyMap`). What nobody says is asked for: a dataset whose
 actions are called otherwise is never taken for one without actions.
 """
 
@@ -128,16 +128,9 @@ def resolve(
         _vector(path, features, name, default, keys, modality)
         for name, default, keys in (("action", paths.ACTION, said.action), ("state", paths.STATE, said.state))
     )
-    rest = [key for key in vectors if key not in action.columns and key not in state.columns]
-    if said.action is None and not action.parts:
-        maybe = [key for key in rest if not key.startswith("observation.")]
-        maybe = (
-            [key for key in maybe if key.rpartition(".")[2] not in ("state", "states")] if not state.parts else maybe
-        )
-        _require_said(path, "action", paths.ACTION, maybe, rest, features)
-    if said.state is None and not state.parts:
-        maybe = [key for key in rest if key.startswith("observation.") or "state" in key.lower() or "qpos" in key]
-        _require_said(path, "state", paths.STATE, maybe, rest, features)
+    _require_roles(
+        path, features, [k for k in vectors if k not in {**action.columns, **state.columns}], action, state, said
+    )
     return Keys(
         action=action,
         state=state,
@@ -146,18 +139,36 @@ def resolve(
     )
 
 
-def _require_said(
-    path: Path, name: str, usual: str, maybe: list[str], rest: list[str], features: Mapping[str, Mapping[str, Any]]
+def _require_roles(
+    path: Path,
+    features: Mapping[str, Mapping[str, Any]],
+    rest: list[str],
+    action: Vector,
+    state: Vector,
+    said: KeyMap,
 ) -> None:
-    if not maybe:
+    """rest: columns of numbers without a role. Raises DataError when one of them may be the action or the state."""
+
+    def seen(key: str) -> bool:
+        return key.startswith("observation.") or any(word in key.lower() for word in ("state", "qpos", "proprio"))
+
+    asked = {}
+    if said.action is None and not action.parts:
+        asked["action"] = [key for key in rest if not seen(key)]
+    if said.state is None and not state.parts:
+        asked["state"] = [key for key in rest if seen(key)]
+    asked = {name: maybe for name, maybe in asked.items() if maybe}
+    if not asked:
         return
-    likely = [key for key in maybe if name in key.lower()] or maybe
+    usual = {"action": paths.ACTION, "state": paths.STATE}
     columns = ", ".join(f"'{key}' ({width(features[key])} numbers)" for key in rest)
-    joined = ",".join(likely if len(likely) < 4 else likely[:1])
+    overrides = []
+    for name, maybe in asked.items():
+        likely = [key for key in maybe if name in key.lower()] or maybe
+        overrides.append(f"data.format.keys.{name}=[{','.join(likely)}]")
     raise DataError(
-        f"{path}: there is no column '{usual}', and these columns have no role: {columns}. Say which is the {name} with "
-        f"data.format.keys.{name}=[{joined}] (several are joined in order), or that there is none with "
-        f"data.format.keys.{name}=[]"
+        f"{path}: there is no column {' and none '.join(repr(usual[name]) for name in asked)}, and these columns have "
+        f"no role: {columns}. Say what they are (several are joined in order, [] is for none): {' '.join(overrides)}"
     )
 
 

@@ -20,7 +20,7 @@ EPISODES_STATS = "meta/episodes_stats.jsonl"
 
 
 def read_v2(root: Path, info: Mapping[str, Any], cameras: Mapping[str, str]) -> Metadata:
-    """cameras: name -> feature, of those in use. Raises DataError for lines that are damaged or contradict themselves."""
+    """cameras: name -> feature, of those used. Raises DataError for lines that are damaged or contradict themselves."""
     said = read_rows(root / TASKS, ("task_index", "task"))
     tasks, notes = Tasks.of(root / TASKS, [row["task_index"] for row in said], [row["task"] for row in said])
     rows = read_rows(root / EPISODES, ("episode_index", "length"))

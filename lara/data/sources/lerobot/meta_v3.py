@@ -22,7 +22,7 @@ _NEEDED = ("episode_index", "length", "data/chunk_index", "data/file_index", "da
 
 
 def read_v3(root: Path, info: Mapping[str, Any], cameras: Mapping[str, str]) -> Metadata:
-    """cameras: name -> feature, of those in use. Raises DataError for tables that are damaged or contradict themselves."""
+    """cameras: name -> feature, of those used. Raises DataError for tables that are damaged or contradictory."""
     tasks, notes = _tasks(root)
     table = _episode_table(root)
     numbers = _whole(root, table, "episode_index")

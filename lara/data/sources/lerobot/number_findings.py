@@ -17,7 +17,7 @@ from lara.errors import DataError
 
 _SAID = {
     "clock jitter": "{} episodes have timestamps that jitter; their frames are taken by the nearest",
-    "clock drift": "{} episodes have a clock that drifts from the video's; it has one frame per row, so they are taken so",
+    "clock drift": "{} episodes have a clock that drifts from the video's; it has a frame for every row",
     "rows cut": "{} episodes have timestamps that leave frames out; the picture at each row's time is taken",
     "frame_index": "{} episodes do not count their frames from 0",
     "index": "{} episodes count their frames in the dataset otherwise than the episode table",
@@ -185,8 +185,8 @@ def _limits(source: LeRobotSource, least: np.ndarray, most: np.ndarray) -> Itera
     if len(outside):
         k = int(outside[0])
         said = (
-            f"the recorded statistics give the action '{source.action_names[k]}' the range {low[k]:g}..{high[k]:g}, its "
-            f"numbers reach {least[k]:g}..{most[k]:g}; they are of other data, and would become the robot's limits. "
-            "Remove or rewrite the statistics, and the numbers themselves are looked at"
+            f"the recorded statistics give the action '{source.action_names[k]}' the range {low[k]:g}..{high[k]:g}, "
+            f"its numbers reach {least[k]:g}..{most[k]:g}; they are of other data, and would become the robot's "
+            "limits. Remove or rewrite the statistics, and the numbers themselves are looked at"
         )
         yield error("recorded statistics", source.root / "meta", said)

@@ -14,7 +14,7 @@ from lara.data.frames.decode import PyAVReader, VideoReader
 from lara.data.robot import RobotCard, RobotHints
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.clock import offsets, regular
-from lara.data.sources.lerobot.columns import Columns, joined, read_columns, read_times, require_rows
+from lara.data.sources.lerobot.columns import Columns, joined, read_actions, read_columns, read_times, require_rows
 from lara.data.sources.lerobot.episode_row import EpisodeRow
 from lara.data.sources.lerobot.features import picture_shape
 from lara.data.sources.lerobot.hints import hints_of
@@ -64,6 +64,7 @@ class LeRobotSource:
         self.action_names, self.state_names = keys.action.names, keys.state.names
         self._tables: OrderedDict[Path, Columns] = OrderedDict()
         self._offsets: dict[int, np.ndarray] = {}  # of the episodes whose rows are not the frames 0, 1, 2, ...
+        self._untold: dict[int, str] = {}  # of the episodes whose timestamps say no frame: what is wrong with them
         self._timed: set[Path] = set()  # data files whose timestamps have been looked at
         self._by_file: dict[Path, list[int]] | None = None
 
@@ -90,6 +91,19 @@ class LeRobotSource:
         """Of the layout: "v3.0"."""
         return str(self.info["codebase_version"])
 
+    def with_episodes(self, episodes: tuple[EpisodeRow, ...], notes: tuple[Finding, ...]) -> LeRobotSource:
+        """The same dataset with these episodes of it only, and more notes."""
+        return LeRobotSource(
+            root=self.root,
+            info=self.info,
+            keys=self.keys,
+            tasks=self.task_numbers,
+            episodes=episodes,
+            robot=self.robot,
+            notes=(*self.notes, *notes),
+            reader=self.reader,
+        )
+
     def hints(self) -> RobotHints:
         """What the files say about the robot without being a card."""
         return hints_of(self.root, self.info, self.keys)
@@ -112,6 +126,12 @@ class LeRobotSource:
             return self.arrays_of(self._no_rows(), np.zeros(0, np.int64))
         names = EpisodeArrays.__dataclass_fields__
         return EpisodeArrays(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def all_actions(self) -> Iterator[np.ndarray]:
+        """(n, A) float32, file by file: the actions of all episodes, without their other numbers."""
+        for inside in _runs(self.episodes):
+            actions = read_actions(inside[0].data, self.keys)
+            yield from (actions[begin:end] for begin, end in _stretches(inside))
 
     def blocks(
         self, rows: Sequence[EpisodeRow], *, faults: list[tuple[list[EpisodeRow], DataError]] | None = None
@@ -206,7 +226,7 @@ class LeRobotSource:
 
     def findings(self, *, decode: bool, cameras: Collection[str]) -> Iterator[Finding]:
         """See `Source.findings`."""
-        from lara.data.sources.lerobot.findings import examine
+        from lara.data.sources.lerobot.findings import examine  # it reads sources
 
         for finding, _ in examine(self, decode=decode, cameras=tuple(cameras)):
             yield finding
@@ -235,14 +255,14 @@ class LeRobotSource:
             times = read_times(row.data)
             for other in self._episodes_in(row.data) if times is not None else ():
                 ticks = times[other.first_row : other.first_row + other.length] * self.fps
-                if len(ticks) < other.length:
-                    raise DataError(
-                        f"{row.data}: episode {other.index} needs rows {other.first_row}.."
-                        f"{other.first_row + other.length - 1}, the file has {len(times)}; it is cut short, copy it again"
-                    )
-                if (found := self.offsets_from(other, ticks)) is not None:
-                    self._offsets[other.index] = found
+                try:
+                    if (found := self.offsets_from(other, ticks)) is not None:
+                        self._offsets[other.index] = found
+                except DataError as error:  # of another episode, perhaps
+                    self._untold[other.index] = str(error)
             self._timed.add(row.data)
+        if episode in self._untold:
+            raise DataError(self._untold[episode])
         return self._offsets.get(episode)
 
     def remember_offsets(self, found: Mapping[int, np.ndarray], files: Collection[Path]) -> None:
@@ -252,6 +272,11 @@ class LeRobotSource:
 
     def offsets_from(self, row: EpisodeRow, ticks: np.ndarray) -> np.ndarray | None:
         """`offsets_of` from the episode's times in periods. Raises DataError for times that say no frame."""
+        if len(ticks) < row.length:
+            last = row.first_row + row.length - 1
+            raise DataError(
+                f"{row.data}: episode {row.index} needs rows {row.first_row}..{last}, the file ends before them"
+            )
         if regular(ticks, np.arange(len(ticks))).all():
             return None
         try:
@@ -311,7 +336,7 @@ def _runs(episodes: Sequence[EpisodeRow]) -> Iterator[list[EpisodeRow]]:
     """Episodes that follow one another and lie in one file."""
     run: list[EpisodeRow] = []
     for row in episodes:
-        if run and row.data != run[-1].data:
+        if run and row.data is not run[-1].data and row.data != run[-1].data:
             yield run
             run = []
         run.append(row)
