@@ -9,8 +9,9 @@ import signal
 import numpy as np
 import pytest
 
-from lara.data.frames.decode import PyAVReader, TorchCodecReader, require_torchcodec
+from lara.data.frames.decode import PyAVReader
 from lara.data.frames.encode import ImageStorage, VideoStorage, encode_video, frame_rate, join_videos
+from lara.data.frames.torchcodec import TorchCodecReader, require_torchcodec
 from lara.errors import ConfigError, DataError, MissingExtraError
 
 pytest.importorskip("av")
@@ -144,7 +145,7 @@ def test_open_files_are_bounded_and_pickle_and_fork_start_fresh(tmp_path):
     for k in range(5):
         encode_video(tmp_path / f"{k}.mp4", numbered([k, k + 1]), fps=10, storage=VideoStorage())
         assert read_numbers(reader.frames(tmp_path / f"{k}.mp4", np.array([0.1]), tolerance=0.02)) == [k + 1]
-        assert len(reader._files) <= 2
+        assert len(reader._decoders) <= 2
     other = pickle.loads(pickle.dumps(reader))
     assert read_numbers(other.frames(tmp_path / "4.mp4", np.array([0.0]), tolerance=0.02)) == [4]
     child = os.fork()

@@ -1,0 +1,120 @@
+"""What the boxes of an mp4 or mov file say that FFmpeg's interface does not: order, edits and orientation."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+_INSIDE = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
+_MOST = 1 << 16  # boxes looked at; a real file has some tens, a hostile one may claim any number
+_UNIT = 1 << 16  # a matrix holds fixed-point numbers with 16 bits behind the point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mp4Facts:
+    """About the first video track.
+
+    Attributes:
+        direct: every packet is a frame, shown in the order of storage, at the place that the file's index gives; where
+            False, it may be so or not.
+        edited: an edit list says which part is shown.
+        turn: see `upright`.
+    """
+
+    direct: bool
+    edited: bool
+    turn: tuple[bool, bool, bool]
+
+
+@dataclass
+class _Track:
+    kinds: set[bytes] = field(default_factory=set)
+    video: bool = False
+    edits: list[tuple[int, int]] = field(default_factory=list)
+    matrix: tuple[int, int, int, int] = (_UNIT, 0, 0, _UNIT)
+
+
+def read_facts(path: Path) -> Mp4Facts | None:
+    """The facts, or None when the boxes cannot be followed or hold no video track."""
+    tracks: list[_Track] = []
+    fragmented = False
+    with open(path, "rb") as file:
+        try:
+            for kind, begin, end in _boxes(file, 0, path.stat().st_size):
+                fragmented |= kind in (b"moof", b"mvex", b"sidx")
+                if kind == b"trak":
+                    tracks.append(_Track())
+                elif tracks:
+                    _note(file, tracks[-1], kind, begin, end)
+        except (struct.error, ValueError):
+            return None
+    videos = [track for track in tracks if track.video]
+    if not videos:
+        return None
+    track = videos[0]
+    moved = any(start != 0 for _, start in track.edits)
+    direct = not fragmented and b"ctts" not in track.kinds and len(track.edits) <= 1 and not moved
+    turn = _turn(track.matrix)
+    return None if turn is None else Mp4Facts(direct=direct, edited=bool(track.edits), turn=turn)
+
+
+def _turn(matrix: tuple[int, int, int, int]) -> tuple[bool, bool, bool] | None:
+    """(a, b, c, d): a point (x, y) of the stored picture is shown at (a x + c y, b x + d y)."""
+    a, b, c, d = matrix
+    if a and d and not b and not c:
+        return False, d < 0, a < 0
+    if b and c and not a and not d:
+        return True, b < 0, c < 0
+    return None
+
+
+def _note(file: BinaryIO, track: _Track, kind: bytes, begin: int, end: int) -> None:
+    track.kinds.add(kind)
+    if kind not in (b"hdlr", b"tkhd", b"elst"):
+        return
+    file.seek(begin)
+    data = file.read(min(end - begin, 1 << 16))
+    if kind == b"hdlr":
+        # a track's own handler says what it shows; one of a data reference (mov) says "alis"
+        track.video |= data[8:12] == b"vide"
+    elif kind == b"tkhd":
+        at = 40 if data[0] == 0 else 52
+        a, b, _, c, d = struct.unpack(">5i", data[at : at + 20])
+        track.matrix = (a, b, c, d)
+    elif kind == b"elst":
+        (count,) = struct.unpack(">I", data[4:8])
+        form, size = (">Ii", 12) if data[0] == 0 else (">Qq", 20)
+        for k in range(min(count, 8)):
+            at = 8 + k * size
+            track.edits.append(struct.unpack(form, data[at : at + struct.calcsize(form)]))
+
+
+def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, begin, end) of the content of each box and of what lies in it, in order. Raises ValueError if broken."""
+    seen = 0
+    open_until = [end]
+    at = begin
+    while open_until:
+        if at >= open_until[-1]:
+            open_until.pop()
+            continue
+        file.seek(at)
+        head = file.read(16)
+        size, kind = struct.unpack(">I4s", head[:8])
+        content = at + 8
+        if size == 1:
+            (size,) = struct.unpack(">Q", head[8:16])
+            content = at + 16
+        stop = open_until[-1] if size == 0 else at + size
+        seen += 1
+        if stop < content or stop > open_until[-1] or seen > _MOST:
+            raise ValueError(f"a box at byte {at} ends at {stop}, outside of its place")
+        yield kind, content, stop
+        if kind in _INSIDE:
+            open_until.append(stop)
+            at = content
+        else:
+            at = stop
