@@ -65,8 +65,7 @@ class PyAVReader:
 
     def times(self, path: Path) -> np.ndarray:
         """(N,) seconds, ascending: when each frame is shown, found without decoding. Raises DataError."""
-        index = self.index(path)
-        return index.pts * index.tick
+        return self.index(path).times
 
     def frames(self, path: Path, times: np.ndarray, *, tolerance: float) -> np.ndarray:
         """See `VideoReader.frames`."""

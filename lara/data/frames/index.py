@@ -65,7 +65,13 @@ class VideoIndex:
     packets: Packets | None
 
     @property
+    def times(self) -> np.ndarray:
+        """(N,) seconds, ascending: when each frame is shown."""
+        return self.pts * self.tick
+
+    @property
     def cost(self) -> int:
+        """See above."""
         return (3 if self.packets is not None else 1) * len(self.pts) + len(self.keys)
 
 
