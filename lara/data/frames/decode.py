@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from lara.data.frames.decoders import ContainerDecoder, PacketDecoder
-from lara.data.frames.encode import require_av
 from lara.data.frames.index import VideoIndex, read_index, stamp_of, upright
+from lara.data.frames.pyav import require_av
 from lara.errors import DataError
 
 _INDEXED = 1 << 22  # numbers of 8 bytes kept about files: 32 MiB, some thousands of robot episodes

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.frames.encode import require_av
 from lara.data.frames.index import Packets, VideoIndex
+from lara.data.frames.pyav import require_av
+from lara.data.frames.seal import packet_sum
 from lara.errors import DataError
 from lara.faults import refused
 
@@ -101,8 +102,11 @@ class PacketDecoder:
         data = os.pread(self._file, size, int(self._packets.where[number]))
         if len(data) != size:
             raise DataError(f"{self._path}: frame {number} is cut short; copy the file again")
+        pts, sums = int(self._index.pts[number]), self._packets.sums
+        if sums is not None and packet_sum(data, pts * self._tick) != sums[number]:
+            raise DataError(f"{self._path}: frame {number} is not what was written; it is damaged, copy it again")
         packet = av.Packet(data)
-        packet.pts = packet.dts = int(self._index.pts[number])
+        packet.pts = packet.dts = pts
         packet.time_base = self._tick
         packet.is_keyframe = self._key_of(number) == number
         return packet

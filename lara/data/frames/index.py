@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.frames.encode import require_av
-from lara.data.frames.mp4 import Mp4Facts, read_facts
+from lara.data.frames.mp4 import Mp4Facts, holds_seal, read_facts
+from lara.data.frames.pyav import require_av
+from lara.data.frames.seal import read_sums
 from lara.errors import DataError
 from lara.faults import refused
 
@@ -31,6 +32,7 @@ class Packets:
         key: (K,) int64, numbers of the key frames, ascending.
         codec: FFmpeg's name of the decoder. header: its configuration.
         colour: range, matrix, primaries and transfer as the container gives them.
+        sums: (N,) uint32, checksums from the day of writing, see `frames.seal`; None where there are none.
     """
 
     where: np.ndarray
@@ -39,6 +41,7 @@ class Packets:
     codec: str
     header: bytes
     colour: tuple[int, int, int, int]
+    sums: np.ndarray | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +98,16 @@ def read_index(path: Path) -> VideoIndex:
             if stream.codec_context is None:
                 raise DataError(f"{path}: its codec is not known here, or its name is damaged; encode it again")
             stream.thread_count = 1
-            facts = read_facts(path) if "mp4" in container.format.name else None
-            found = None if facts is None or not facts.direct else _from_index(path, container, stream, facts)
-            return found if found is not None else _from_packets(path, container, stream, facts)
+            if "mp4" not in container.format.name:
+                return _from_packets(path, container, stream, None)
+            facts = read_facts(path)
+            if facts is not None and facts.direct:
+                found = _from_index(path, container, stream, facts)
+                if found is not None:
+                    return found
+            if holds_seal(path):  # which only files get that their index describes
+                raise DataError(f"{path}: is not what was written (its index says so); it is damaged, copy it again")
+            return _from_packets(path, container, stream, facts)
     except (av.error.FFmpegError, IndexError, OSError, UnicodeDecodeError) as error:
         if (known := refused(error)) is not None:
             raise known from error
@@ -140,6 +150,9 @@ def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> Vid
         file.seek(int(where[0]))
         if file.read(int(size[0])) != bytes(first):
             return None
+    sums = None if facts.seal is None else read_sums(facts.seal, description=facts.description, count=count)
+    if facts.seal is not None and sums is None:
+        raise DataError(f"{path}: is not what was written (its checksums say so); it is damaged, copy it again")
     context = stream.codec_context
     colour = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
     return VideoIndex(
@@ -156,6 +169,7 @@ def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> Vid
             codec=context.codec.name,
             header=bytes(context.extradata or b""),
             colour=tuple(int(part) for part in colour),
+            sums=sums,
         ),
     )
 

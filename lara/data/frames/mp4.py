@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+SEAL = bytes.fromhex("6c6172612d73756d73000000cafe0001")  # the name of the box that `frames.seal` writes
+
 _INSIDE = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
 _MOST = 1 << 16  # boxes looked at; a real file has some tens, a hostile one may claim any number
+_ALIKE = 12  # of the 16 bytes of the seal's name
+_TAIL = 1 << 22  # bytes at a file's end among which a seal is looked for: a million frames
 _UNIT = 1 << 16  # a matrix holds fixed-point numbers with 16 bits behind the point
 
 
@@ -22,11 +27,15 @@ class Mp4Facts:
             False, it may be so or not.
         edited: an edit list says which part is shown.
         turn: see `upright`.
+        description: a checksum of what says how the stream is coded.
+        seal: the content of the box that `frames.seal` wrote; None without one.
     """
 
     direct: bool
     edited: bool
     turn: tuple[bool, bool, bool]
+    description: int
+    seal: bytes | None
 
 
 @dataclass
@@ -35,16 +44,18 @@ class _Track:
     video: bool = False
     edits: list[tuple[int, int]] = field(default_factory=list)
     matrix: tuple[int, int, int, int] = (_UNIT, 0, 0, _UNIT)
+    description: int = 0
 
 
 def read_facts(path: Path) -> Mp4Facts | None:
     """The facts, or None when the boxes cannot be followed or hold no video track."""
     tracks: list[_Track] = []
-    fragmented = False
+    fragmented, sealed = False, None
     with open(path, "rb") as file:
         try:
             for kind, begin, end in _boxes(file, 0, path.stat().st_size):
                 fragmented |= kind in (b"moof", b"mvex", b"sidx")
+                sealed = _seal(file, begin, end) if sealed is None else sealed
                 if kind == b"trak":
                     tracks.append(_Track())
                 elif tracks:
@@ -58,7 +69,26 @@ def read_facts(path: Path) -> Mp4Facts | None:
     moved = any(start != 0 for _, start in track.edits)
     direct = not fragmented and b"ctts" not in track.kinds and len(track.edits) <= 1 and not moved
     turn = _turn(track.matrix)
-    return None if turn is None else Mp4Facts(direct=direct, edited=bool(track.edits), turn=turn)
+    if turn is None:
+        return None
+    return Mp4Facts(direct=direct, edited=bool(track.edits), turn=turn, description=track.description, seal=sealed)
+
+
+def _seal(file: BinaryIO, begin: int, end: int) -> bytes | None:
+    """What a sealing box holds; nothing where its own name is damaged, which is damage, not the absence of a seal."""
+    file.seek(begin)
+    name = file.read(len(SEAL))
+    alike = sum(a == b for a, b in zip(name, SEAL, strict=False))
+    if alike < _ALIKE:
+        return None
+    return file.read(end - begin - len(SEAL)) if name == SEAL else b""
+
+
+def holds_seal(path: Path) -> bool:
+    """Whether the file was sealed, also where its boxes cannot be followed any more."""
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - _TAIL, 0))
+        return SEAL in file.read()
 
 
 def _turn(matrix: tuple[int, int, int, int]) -> tuple[bool, bool, bool] | None:
@@ -73,11 +103,13 @@ def _turn(matrix: tuple[int, int, int, int]) -> tuple[bool, bool, bool] | None:
 
 def _note(file: BinaryIO, track: _Track, kind: bytes, begin: int, end: int) -> None:
     track.kinds.add(kind)
-    if kind not in (b"hdlr", b"tkhd", b"elst"):
+    if kind not in (b"hdlr", b"tkhd", b"elst", b"stsd"):
         return
     file.seek(begin)
     data = file.read(min(end - begin, 1 << 16))
-    if kind == b"hdlr":
+    if kind == b"stsd":
+        track.description = zlib.crc32(data)
+    elif kind == b"hdlr":
         # a track's own handler says what it shows; one of a data reference (mov) says "alis"
         track.video |= data[8:12] == b"vide"
     elif kind == b"tkhd":
