@@ -16,9 +16,11 @@ from lara.data.frames.seal import packet_sum
 from lara.errors import DataError
 from lara.faults import refused
 
-# damage that a decoder notices is an error, not a picture made up from its neighbours (not where frames may be decoded
-# for nothing: between a key frame and the next may stand some that need what came before it)
+# Damage that a decoder notices is an error, not a picture made up from its neighbours. Not through a container: between
+# a key frame and the next may stand frames that need what came before it; and not for old codecs, whose decoders then
+# refuse sound files.
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+_STRICT_CODECS = {"h264", "hevc", "vp9", "av1", "libdav1d"}
 
 
 class PacketDecoder:
@@ -41,7 +43,7 @@ class PacketDecoder:
         self._context.thread_count = 1  # robot videos are small, and loaders have workers
         context = self._context
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = packets.colour
-        context.options = _STRICT
+        context.options = _STRICT if packets.codec in _STRICT_CODECS else {}
 
     def close(self) -> None:
         """Free the decoder."""

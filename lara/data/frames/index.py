@@ -123,7 +123,7 @@ def _require_content(path: Path) -> None:
             raise known from error
         raise DataError(f"{path}: cannot be read ({error})") from error
     if not head:
-        raise DataError(f"{path}: has no bytes at all; copy it again")
+        raise DataError(f"{path}: has no bytes at all: damaged or cut short, copy it again")
     if head == _POINTER:
         raise DataError(f"{path}: is a git-lfs pointer, not the video; fetch the files with: git lfs pull")
 
@@ -144,8 +144,9 @@ def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> Vid
             "cut short, copy it again"
         )
     first = next((p for p in container.demux(stream) if p.dts is not None), None)
-    if first is None or first.pts != first.dts or first.pts != pts[0] or first.is_corrupt:
+    if first is None or first.pts is None or first.dts != pts[0] or first.is_corrupt:
         return None
+    pts += first.pts - first.dts  # the index counts when frames are decoded
     with open(path, "rb") as file:
         file.seek(int(where[0]))
         if file.read(int(size[0])) != bytes(first):

@@ -40,8 +40,8 @@ class Mp4Facts:
 
 @dataclass
 class _Track:
-    kinds: set[bytes] = field(default_factory=set)
     video: bool = False
+    in_order: bool = True  # frames are decoded in the order in which they are shown
     edits: list[tuple[int, int]] = field(default_factory=list)
     matrix: tuple[int, int, int, int] = (_UNIT, 0, 0, _UNIT)
     description: int = 0
@@ -66,8 +66,7 @@ def read_facts(path: Path) -> Mp4Facts | None:
     if not videos:
         return None
     track = videos[0]
-    moved = any(start != 0 for _, start in track.edits)
-    direct = not fragmented and b"ctts" not in track.kinds and len(track.edits) <= 1 and not moved
+    direct = not fragmented and track.in_order and len(track.edits) <= 1
     turn = _turn(track.matrix)
     if turn is None:
         return None
@@ -102,13 +101,17 @@ def _turn(matrix: tuple[int, int, int, int]) -> tuple[bool, bool, bool] | None:
 
 
 def _note(file: BinaryIO, track: _Track, kind: bytes, begin: int, end: int) -> None:
-    track.kinds.add(kind)
-    if kind not in (b"hdlr", b"tkhd", b"elst", b"stsd"):
+    if kind not in (b"hdlr", b"tkhd", b"elst", b"stsd", b"ctts"):
         return
     file.seek(begin)
     data = file.read(min(end - begin, 1 << 16))
     if kind == b"stsd":
         track.description = zlib.crc32(data)
+    elif kind == b"ctts":
+        # an encoder that might have reordered and did not (a key frame every 2nd) shows every frame as much later
+        (count,) = struct.unpack(">I", data[4:8])
+        offsets = {data[12 + 8 * k : 16 + 8 * k] for k in range(min(count, len(data) // 8))}
+        track.in_order = len(offsets) == 1 and 8 * count + 8 <= len(data)
     elif kind == b"hdlr":
         # a track's own handler says what it shows; one of a data reference (mov) says "alis"
         track.video |= data[8:12] == b"vide"
