@@ -49,7 +49,7 @@ def resolve_root(root: Path | str) -> Path:
     folder = _snapshot(name, revision)
     if not (folder / INFO).is_file():
         raise DataError(
-            f"{SCHEME}{name}: has no {INFO}, so it is not a LeRobot dataset (or the copy here is not whole: download it "
+            f"{SCHEME}{name}: has no {INFO}, so it is not a LeRobot dataset (or the copy here is not whole: fetch it "
             "again without HF_HUB_OFFLINE)"
         )
     tqdm.write(f"{SCHEME}{name}@{folder.name} ({folder})")
