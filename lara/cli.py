@@ -31,7 +31,7 @@ COMMANDS = {
     "probe": "whether the latents of a LAM mean anything, with baselines -> one page",
     "lams": "several LAMs trained and probed on the same clips -> one side-by-side table with baselines",
     "policies": "several systems, each from data to a policy, on the same goals -> one table of success and cost",
-    "import": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
+    "import": "what others made, executing nothing of it: a Moto / LARA tokenizer, demonstrations in HDF5",
     "export": "a part of a run as a folder of its own: `lara export lam`, `lara export policy`",
     "label": "a LAM's latent actions for every frame of a dataset or folder of videos -> columns",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
