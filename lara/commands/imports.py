@@ -12,7 +12,8 @@ and can be probed with another run's data (lara probe checkpoint=outputs/moto da
 
 hdf5: demonstrations of LIBERO or robomimic, a file or a folder -> a LeRobotDataset v3.0. images: rotate (for LIBERO
 unless given: by 180 degrees, as its public conversions and evaluations do, which mirrors the scene), flip (upright and
-not mirrored) or keep (for others unless given). storage: av1 unless given, h264 or png. Stopped, the same command goes on.
+not mirrored) or keep (for others unless given). storage: av1 unless given, h264 or png. Stopped, the same command goes
+on.
 """
 
 from __future__ import annotations
