@@ -28,6 +28,7 @@ from lara.data.pictures import Pictures
 from lara.data.robot import RobotCard, derived_card
 from lara.data.sources.auto import AnyFormat
 from lara.data.sources.fingerprints import fingerprints
+from lara.data.sources.hub import resolve_root
 from lara.data.sources.numbers import Numbers
 from lara.data.sources.source import Format, Source
 from lara.data.sources.validate import validate
@@ -89,7 +90,7 @@ class Dataset:
         augment: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
-        self.source: Source = (AnyFormat() if format is None else format).open(Path(root))
+        self.source: Source = (AnyFormat() if format is None else format).open(resolve_root(root))
         self.lam = LamInput() if lam is None else lam
         self.cameras = tuple(self.source.cameras if cameras is None else cameras)
         self.lam_cameras = (

@@ -1,4 +1,4 @@
-"""The pictures of a batch: the policy's images and the latent action model's frames, read once where they are the same."""
+"""The pictures of a batch: the policy's images and the LAM's frames, read once where they are the same."""
 
 from __future__ import annotations
 
