@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def require_totals(root: Path, info: Mapping[str, Any], episodes: Sequence[Episo
 
 def episode_gaps(where: Path, numbers: Sequence[int]) -> list[Finding]:
     """A note when episodes are not numbered 0, 1, 2, ...; DataError when they do not ascend."""
-    ascending = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    ascending = all(a < b for a, b in pairwise(numbers))
     if not ascending or (numbers and numbers[0] < 0):
         raise DataError(
             f"{where}: episodes should be numbered 0..{len(numbers) - 1} in order (gaps are read), got "
