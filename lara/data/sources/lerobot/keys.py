@@ -1,8 +1,8 @@
 """Which columns of a LeRobotDataset are the action, the state, the cameras and the instruction.
 
 Most datasets call them `action`, `observation.state`, `observation.images.*` and `task_index`; GR00T's name stretches
-of them in meta/modality.json; for all others a person says it (`KeyMap`). What nobody says is asked for: a dataset whose
-actions are called otherwise is never taken for one without actions.
+of them in meta/modality.json; for all others a person says it (`KeyMap`). What nobody says is asked for: a dataset
+whose actions are called otherwise is never taken for one without actions.
 """
 
 from __future__ import annotations

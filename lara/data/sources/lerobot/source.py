@@ -35,8 +35,12 @@ class LeRobotSource:
     Beyond the protocol:
 
     Attributes:
-        info: info.json. keys: the columns in use. notes: what is unusual in meta/ and was read right.
-        stored: camera -> "video" | "image". depth: cameras that cannot be read as RGB. robot: the card of meta/lara.json; None for datasets of other makers.
+        info: info.json.
+        keys: the columns in use.
+        notes: what is unusual in meta/ and was read right.
+        stored: camera -> "video" | "image".
+        depth: cameras that cannot be read as RGB.
+        robot: the card of meta/lara.json; None for datasets of other makers.
     """
 
     def __init__(
