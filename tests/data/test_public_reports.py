@@ -138,6 +138,16 @@ def test_pictures_of_sixteen_bits_are_refused_by_name(tmp_path, png):
         source.frames(1, "top", [0])
 
 
+def test_a_camera_that_says_it_records_depth_is_refused_by_name(root):
+    patches.info(root, lambda i: i["features"]["observation.images.top"]["info"].update({"video.is_depth_map": True}))
+    source = open_dataset(root)
+    validate(source, decode=False, cameras=[])
+    with pytest.raises(DataError, match="'top' records depth"):
+        validate(source, decode=False)
+    with pytest.raises(DataError, match="'top' records depth"):
+        source.frames(0, "top", [0])
+
+
 NAMES = {"action": "actions", "observation.state": "state", "observation.images.top": "image"}
 
 

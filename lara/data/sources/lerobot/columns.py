@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ class Columns:
 
     def rows(self, begin: int, end: int) -> Columns:
         """The rows begin ... end - 1."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        found: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return Columns(**{name: None if value is None else value[begin:end] for name, value in found.items()})
 
 
@@ -47,10 +48,11 @@ def joined(parts: Sequence[Columns]) -> Columns:
     """One after the other; a counter that one of them does not have is None."""
     if len(parts) == 1:
         return parts[0]
-    columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Columns)}
-    return Columns(
-        **{name: None if any(v is None for v in values) else np.concatenate(values) for name, values in columns.items()}
-    )
+    columns: dict[str, Any] = {}
+    for f in fields(Columns):
+        values = [getattr(part, f.name) for part in parts]
+        columns[f.name] = None if any(value is None for value in values) else np.concatenate(values)
+    return Columns(**columns)
 
 
 def read_columns(path: Path, keys: Keys) -> Columns:

@@ -32,6 +32,17 @@ def is_camera(feature: Mapping[str, Any]) -> bool:
     return feature["dtype"] in ("video", "image")
 
 
+def is_depth(feature: Mapping[str, Any]) -> bool:
+    """Whether the recorder says that the video holds distances, or more than eight bits of grey: no colours of RGB."""
+    for name in ("info", "video_info"):
+        about = feature.get(name)
+        if isinstance(about, dict):
+            flags = [about.get("video.is_depth_map"), about.get("is_depth_map"), feature.get("is_depth_map")]
+            if any(flag is True for flag in flags) or str(about.get("video.pix_fmt")).startswith(("gray1", "gray9")):
+                return True
+    return False
+
+
 def is_vector(key: str, feature: Mapping[str, Any]) -> bool:
     """Whether the column may hold what a robot did or was: numbers that are not a recorder's own counters."""
     counters = (*_BOOKKEEPING, "index")

@@ -25,6 +25,10 @@ def examine(source: LeRobotSource, *, decode: bool, cameras: Sequence[str]) -> I
     """All findings. cameras: those whose videos are looked at."""
     yield from ((note, ()) for note in source.notes)
     bad: set[int] = set()
+    for camera in cameras:
+        if camera in source.depth:
+            yield error("depth camera", source.root, source.depth_said(camera))
+    cameras = [camera for camera in cameras if camera not in source.depth]
     stages = [_table_findings(source), number_findings(source, bad)]
     stages += [_video_findings(source, camera, bad) for camera in cameras if source.stored[camera] == "video"]
     stages += [_picture_findings(source, camera, bad) for camera in cameras if source.stored[camera] == "image"]

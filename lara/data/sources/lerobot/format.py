@@ -57,7 +57,8 @@ def sound_part(source: LeRobotSource, *, at_most: int) -> LeRobotSource:
     is left.
     """
     bad: dict[int, Finding] = {}
-    for finding, episodes in examine(source, decode=False, cameras=source.cameras):
+    cameras = [camera for camera in source.cameras if camera not in source.depth]
+    for finding, episodes in examine(source, decode=False, cameras=cameras):
         if finding.severity == "error" and not episodes:
             raise DataError(f"{finding.where}: {finding.said}")
         for episode in episodes:

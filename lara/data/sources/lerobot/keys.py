@@ -139,6 +139,18 @@ def resolve(
     )
 
 
+def unsliced(keys: Keys) -> list[str]:
+    """Stretches of columns that meta/modality.json gives no name, so that nobody reads them: "action 3..5"."""
+    found = []
+    for vector in (keys.action, keys.state):
+        for column, wide in vector.columns.items() if vector.slices else ():
+            free = set(range(wide))
+            for part in vector.parts:
+                free -= set(range(part.begin, part.end)) if part.column == column else set()
+            found += [f"{column} {', '.join(map(str, sorted(free)))}"] if free else []
+    return found
+
+
 def _require_roles(
     path: Path,
     features: Mapping[str, Mapping[str, Any]],

@@ -82,7 +82,7 @@ def _slices(path: Path, data: Mapping[str, Any], group: str, column: str) -> tup
     for name, about in _group(path, data, group).items():
         about = about or {}
         begin, end = about.get("start"), about.get("end")
-        if not all(isinstance(n, int) and not isinstance(n, bool) for n in (begin, end)) or not 0 <= begin < end:
+        if type(begin) is not int or type(end) is not int or not 0 <= begin < end:
             raise DataError(f"{path}: {group}.{name} needs whole numbers 0 <= start < end, got {begin!r} and {end!r}")
         rotation, absolute, dtype = about.get("rotation_type"), about.get("absolute"), about.get("dtype")
         if not (isinstance(rotation, str | None) and isinstance(absolute, bool | None)):

@@ -10,12 +10,13 @@ from lara.data.frames.decode import VideoReader
 from lara.data.robot import RobotCard
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.episode_row import EpisodeRow
-from lara.data.sources.lerobot.keys import KeyMap, resolve
+from lara.data.sources.lerobot.keys import KeyMap, resolve, unsliced
 from lara.data.sources.lerobot.meta_v2 import read_v2
 from lara.data.sources.lerobot.meta_v3 import read_v3
 from lara.data.sources.lerobot.metadata import read_info, require_totals
-from lara.data.sources.lerobot.modality import read_modality
+from lara.data.sources.lerobot.modality import FILE, read_modality
 from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.source import Finding
 from lara.data.sources.validate import validate
 from lara.errors import DataError
 from lara.store.records import read_json
@@ -44,6 +45,12 @@ def open_dataset(
     resolved = resolve(root, info["features"], said=KeyMap.of(keys), modality=read_modality(root), ours=ours)
     read = read_v3 if info["codebase_version"] == "v3.0" else read_v2
     found = read(root, info, resolved.cameras)
+    notes = [
+        Finding(
+            severity="unusual", kind="numbers without a name", where=str(root / FILE), said=f"no slice holds {said}"
+        )
+        for said in unsliced(resolved)
+    ]
     require_totals(root, info, found.episodes)
     about = read_json(root / paths.LARA, DataError) if (root / paths.LARA).exists() else None
     return LeRobotSource(
@@ -53,6 +60,6 @@ def open_dataset(
         tasks=found.tasks,
         episodes=found.episodes,
         robot=RobotCard.from_dict(about["robot"]) if about else None,
-        notes=found.notes,
+        notes=(*found.notes, *notes),
         reader=reader,
     )

@@ -16,7 +16,7 @@ from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.clock import offsets, regular
 from lara.data.sources.lerobot.columns import Columns, joined, read_actions, read_columns, read_times, require_rows
 from lara.data.sources.lerobot.episode_row import EpisodeRow
-from lara.data.sources.lerobot.features import picture_shape
+from lara.data.sources.lerobot.features import is_depth, picture_shape
 from lara.data.sources.lerobot.hints import hints_of
 from lara.data.sources.lerobot.keys import Keys
 from lara.data.sources.lerobot.metadata import Tasks
@@ -35,8 +35,12 @@ class LeRobotSource:
     Beyond the protocol:
 
     Attributes:
-        info: info.json. keys: the columns in use. notes: what is unusual in meta/ and was read right.
-        stored: camera -> "video" | "image". robot: the card of meta/lara.json; None for datasets of other makers.
+        info: info.json.
+        keys: the columns in use.
+        notes: what is unusual in meta/ and was read right.
+        stored: camera -> "video" | "image".
+        depth: cameras that cannot be read as RGB.
+        robot: the card of meta/lara.json; None for datasets of other makers.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class LeRobotSource:
         self.cameras = tuple(keys.cameras)
         self.stored = {camera: features[key]["dtype"] for camera, key in keys.cameras.items()}
         self.shapes = {c: picture_shape(root / paths.INFO, key, features[key]) for c, key in keys.cameras.items()}
+        self.depth = frozenset(camera for camera, key in keys.cameras.items() if is_depth(features[key]))
         self.action_names, self.state_names = keys.action.names, keys.state.names
         self._tables: OrderedDict[Path, Columns] = OrderedDict()
         self._offsets: dict[int, np.ndarray] = {}  # of the episodes whose rows are not the frames 0, 1, 2, ...
@@ -188,6 +193,8 @@ class LeRobotSource:
         """See `Source.frames`."""
         row = self._row(episode)
         self._require_camera(camera)
+        if camera in self.depth:
+            raise DataError(self.depth_said(camera))
         wanted = np.asarray(indices, np.int64)
         if wanted.ndim != 1 or len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= row.length:
             raise DataError(
@@ -206,6 +213,14 @@ class LeRobotSource:
                 f"found {images.shape[1:]}"
             )
         return images
+
+    def depth_said(self, camera: str) -> str:
+        """What to do about a camera that records distances."""
+        others = [other for other in self.cameras if other not in self.depth]
+        return (
+            f"{self.root}: info.json says that camera '{camera}' records depth, which has no colours; leave it out "
+            f"(data.cameras={[*others]}), or write it again as 8 bit RGB"
+        )
 
     def files(self, camera: str) -> tuple[Path, ...]:
         """See `Source.files`."""

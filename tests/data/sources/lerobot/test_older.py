@@ -121,6 +121,7 @@ def test_modality_names_numbers_cameras_and_instructions(tmp_path):
     assert any("absolute: false" in line for line in notes)
     one = open_dataset(tmp_path / "set", keys={"action": ["action.arm"]})
     assert one.action_names == ("arm.0", "arm.1")
+    assert [(f.kind, f.said) for f in one.notes] == [("numbers without a name", "no slice holds action 2")]
 
 
 @pytest.mark.parametrize(
