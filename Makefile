@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 DEBS := libosmesa6 libgl1-mesa-dri libegl1 libgl1 ffmpeg
 export MUJOCO_GL ?= osmesa
 test test-long test-hosts: export OMP_NUM_THREADS ?= 1
+# some images forbid Python to keep bytecode; each of the tests' processes would then compile torch anew, for seconds
+test test-long test-hosts: export PYTHONDONTWRITEBYTECODE :=
 # the vendors' code that native hosts are compared with: lerobot, and openpi's changes to transformers
 HOSTS := .venv-hosts
 OTHER_HOSTS := $(patsubst tests/hosts/requirements%.txt,$(HOSTS)%/.installed,\
@@ -25,7 +27,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@echo "installing lara and what it needs into $(VENV) (about 7 GB, mostly torch) ..."
 	@uv=$$(command -v uv || echo "$(PYTHON) -m uv"); \
 	$$uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	$$uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$$uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 install: $(BIN)/.installed libraries  ## .venv with everything, and the system's libraries for rendering and video

@@ -9,7 +9,7 @@ from lara.cli import main
 from lara.config.build import build
 from lara.config.compose import compose, resolved
 from lara.inspect.footprint import measure
-from tests.conf.test_configs import batch_for
+from tests.conf.tiny_configs import batch_for
 
 
 def _config(*overrides):

@@ -93,7 +93,7 @@ def _run_in_the_checkout(folder: Path, commands: list[tuple[str, list[str]]]) ->
 def tree(tmp_path, toy):
     """A copy of the project, because a guide adds files to it."""
     for name in ("lara", "conf", "tests", "sim_eval", "real_eval", "docs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name)  # with its bytecode, which is valid for the copy
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "data").mkdir()

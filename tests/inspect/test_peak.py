@@ -13,7 +13,7 @@ from lara.inspect.footprint import measure, without_lam
 from lara.inspect.peak import step_timeline
 from lara.train.optim import build_optimizer
 from lara.train.stage import apply_stage
-from tests.conf.test_configs import batch_for
+from tests.conf.tiny_configs import batch_for
 from tests.tiny import tiny_batch, tiny_system
 
 WEIGHTS = {"action": 1.0, "align": 0.1, "lam.reconstruction": 0.1, "lam.commitment": 0.1}

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lara.data.lam_inputs.labels import LatentActions
+from lara.data.actions.latent import LatentActions
 from lara.data.sources.lerobot.read import open_dataset
 from lara.errors import DataError
 from lara.label.run import LabelSettings, label

@@ -10,7 +10,7 @@ from lara.config.compose import compose, left_open, resolved
 from lara.errors import ConfigError
 from lara.train.needs import require_actions
 from lara.train.stage import Stage
-from tests.conf.test_configs import _without_lpips, batch_for, shrink
+from tests.conf.tiny_configs import batch_for, shrink, without_lpips
 from tests.tiny import open_gates
 from tests.train.toy import Toy
 
@@ -52,7 +52,7 @@ def test_action_terms_are_those_that_learn_nothing_once_no_action_is_real(name):
     """By gradients: with every action masked, a term over actions moves nothing, and each other one still does."""
     given = ["data.root=x", "lam_run=x", "init=x", "labels=x"]
     composed = compose("train", [f"experiment={name}", given[0], *(o for o in given[1:] if _asks(name, o))])
-    config = _without_lpips(shrink(resolved(composed)))
+    config = without_lpips(shrink(resolved(composed)))
     torch.manual_seed(0)
     system = build(config["system"])
     system.requires_grad_(True)

@@ -198,7 +198,7 @@ def test_a_host_is_built_from_the_file_that_another_wrote(name, tmp_path):
 
 @pytest.mark.parametrize("choice", HOSTS)
 def test_the_tiny_configuration_builds_and_steps_without_any_download(choice):
-    from tests.conf.test_configs import batch_for
+    from tests.conf.tiny_configs import batch_for
 
     config = resolved(compose("train", ["experiment=demo/lara", "data.root=x", f"policy={choice}_tiny"]))
     system = build(config["system"])
