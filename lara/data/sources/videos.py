@@ -35,9 +35,9 @@ class VideoFolder(LeRobotSource):
     def all_arrays(self) -> EpisodeArrays:
         """`arrays` of all episodes, one after the other."""
         places = {text: place for place, text in enumerate(self.tasks)}
-        lengths = [row.length for row in self.episodes]
+        lengths = [row.length for row in self.rows]
         frame = np.concatenate([np.arange(length) for length in lengths])
-        return self._rows(np.repeat([places[row.tasks[0]] for row in self.episodes], lengths), frame / self.fps)
+        return self._rows(np.repeat([places[row.tasks[0]] for row in self.rows], lengths), frame / self.fps)
 
     def _rows(self, task: np.ndarray, times: np.ndarray) -> EpisodeArrays:
         none = np.zeros((len(task), 0), np.float32)
@@ -54,7 +54,7 @@ class VideoFolder(LeRobotSource):
 
     def findings(self, *, decode: bool, cameras: Collection[str]) -> Iterator[Finding]:
         """See `Source.findings`."""
-        for row in self.episodes if CAMERA in cameras else ():
+        for row in self.rows if CAMERA in cameras else ():
             try:
                 count = self.reader.count(row.data)
                 if count != row.length:
