@@ -93,7 +93,7 @@ def _write_data(
         place = _place(job, source, k, here, size + table.nbytes)
         if place != here:
             if any((r["data/chunk_index"], r["data/file_index"]) == place for r in rows):
-                raise DataError(f"{source.episodes[k].data}: its episodes do not follow one another")
+                raise DataError(f"{source.rows[k].data}: its episodes do not follow one another")
             if writer is not None:
                 writer.close()
             path = paths.fill_path(root, paths.DATA_PATH, dict(zip(("chunk_index", "file_index"), place, strict=True)))
@@ -113,7 +113,7 @@ def _write_data(
 def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
     """(chunk, file) of the episode's rows: where the dataset has them; else files of a handy size."""
     if is_lerobot(job.dataset) and source.version == paths.VERSION:
-        path = source.episodes[episode].data
+        path = source.rows[episode].data
         return int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-"))
     if here is None:
         return 0, 0
