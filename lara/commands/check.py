@@ -39,7 +39,7 @@ def _look(data: dict, still_open: Sequence[str], *, decode: bool, fix: bool) -> 
     from lara.data.check.examine import examine
     from lara.data.check.opened import card_of, fixed, looked_at, opened
 
-    source = opened(data["root"])
+    source = opened(data["root"], data.get("format"))
     if fix:
         print("\n".join(fixed(data["root"], source.root)))
     width = shutil.get_terminal_size((120, 24)).columns

@@ -27,7 +27,7 @@ def main(overrides: Sequence[str]) -> int:
 
     own = {key: value for key, _, value in (o.partition("=") for o in overrides) if key in OWN}
     data, still_open = data_alone([o for o in overrides if o.partition("=")[0] not in OWN])
-    source = opened(data["root"])
+    source = opened(data["root"], data.get("format"))
     episode = _whole("episode", own.get("episode", "0"), least=0)
     wanted = [] if "cameras" in still_open else [*data["cameras"], *data["lam_cameras"]]
     made = recording(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from lara.config.build import build
 from lara.data.robot import RobotCard
 from lara.data.sources.hub import resolve_root
 from lara.data.sources.lerobot.fix_stats import fix_stats
@@ -14,9 +15,15 @@ from lara.data.sources.videos import open_source
 from lara.errors import ConfigError, nearest
 
 
-def opened(root: Path | str) -> Source:
-    """A folder or a hub:// address as a source. Raises DataError when it is no dataset."""
-    return cast(Source, open_source(resolve_root(root)))
+def opened(root: Path | str, form: Mapping[str, Any] | None = None) -> Source:
+    """A folder or a hub:// address as a source. Raises DataError when it is no dataset.
+
+    form: the configuration of a `Format` (data.format); whatever the folder holds where None.
+    """
+    folder = resolve_root(root)
+    if form is not None:
+        return build(form, "data").open(folder)
+    return cast(Source, open_source(folder))
 
 
 def looked_at(source: Source, wanted: Sequence[str]) -> tuple[str, ...]:
