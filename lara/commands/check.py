@@ -55,7 +55,8 @@ def _look(data: dict, still_open: Sequence[str], *, decode: bool, fix: bool) -> 
         modes=(data["action_normalizer"], data["state_normalizer"]),
     )
     print("", *text.shares_table(found, width=width), "", sep="\n")
-    for line in (*text.findings_table(found.findings, width=width), *found.remarks, text.verdict(found)):
+    table = text.findings_table(found.findings, root=source.root, width=width)
+    for line in (*table, *text.remark_lines(found, width=width), text.verdict(found)):
         print(line)
     return 2 if found.count("error") else 0
 
