@@ -43,8 +43,8 @@ def _look(data: dict, still_open: Sequence[str], *, decode: bool, fix: bool) -> 
     if fix:
         print("\n".join(fixed(data["root"], source.root)))
     width = shutil.get_terminal_size((120, 24)).columns
-    for line in (*text.about(source), *text.robot_lines(*card_of(source, data.get("robot")))):
-        print(line)
+    robot = text.robot_lines(*card_of(source, data.get("robot"))) if source.action_names else ()
+    print(*text.about(source), *robot, sep="\n")
     found = examine(
         source,
         cameras=looked_at(source, [] if "cameras" in still_open else [*data["cameras"], *data["lam_cameras"]]),
