@@ -20,6 +20,8 @@ from lara.data.frames.seal import read_sums
 from lara.errors import DataError
 from lara.faults import refused
 
+# decoders that give every frame of a stream in order as soon as it can be given, with the time of its packet
+DIRECT = {"h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -107,7 +109,8 @@ def read_index(path: Path) -> VideoIndex:
                     return found
             if holds_seal(path):  # which only files get that their index describes
                 raise DataError(f"{path}: is not what was written (its index says so); it is damaged, copy it again")
-            return _from_packets(path, container, stream, facts)
+        with av.open(str(path)) as container:  # from its beginning again
+            return _from_packets(path, container, container.streams.video[0], facts)
     except (av.error.FFmpegError, IndexError, OSError, UnicodeDecodeError) as error:
         if (known := refused(error)) is not None:
             raise known from error
@@ -151,10 +154,12 @@ def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> Vid
         file.seek(int(where[0]))
         if file.read(int(size[0])) != bytes(first):
             return None
+    context = stream.codec_context
+    if context.codec.name not in DIRECT:
+        return None
     sums = None if facts.seal is None else read_sums(facts.seal, description=facts.description, count=count)
     if facts.seal is not None and sums is None:
         raise DataError(f"{path}: is not what was written (its checksums say so); it is damaged, copy it again")
-    context = stream.codec_context
     colour = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
     return VideoIndex(
         pts=pts,
