@@ -33,6 +33,8 @@ COMMANDS = {
     "import": "a released Moto / LARA tokenizer -> a checkpoint of ours, executing nothing that comes with it",
     "export": "a part of a run as a folder of its own: `lara export lam`, `lara export policy`",
     "label": "a LAM's latent actions for every frame of a dataset or folder of videos -> columns",
+    "data": "before training: `lara data cache` decodes a dataset's frames once, resumable, shared between runs",
+    "bench": "what loading costs on this machine, beside LeRobot's reader: `lara bench loader`",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }

@@ -18,7 +18,7 @@ def section(record: Mapping[str, Any]) -> str:
         "Samples per second of processor time, one frame of every camera each, at random places; one process, one",
         f"thread. Median of {record['rounds']} rounds of {record['samples']} samples, all ways taking turns in one "
         "process (lowest to highest round).",
-        f"lara's samples are resized to {record['image_size']} px, the others' are not. One mp4 per episode and camera.",
+        f"lara's samples are resized to {record['image_size']} px, the others' are not. A file per episode and camera.",
         "Cold: one sample of every file with new readers and the files out of the page cache where the system allows.",
         f"Machine: {', '.join(f'{name} {value}' for name, value in machine.items())}. Written by `lara bench loader`.",
         "",
@@ -28,8 +28,7 @@ def section(record: Mapping[str, Any]) -> str:
     for result in record["results"]:
         cells = [_rate(result["warm"].get(name)) for name in ways]
         lines.append(f"| {Case(**result['case']).said()} | " + " | ".join(cells) + " |")
-    lines += ["", "| dataset | video | frame cache | video, cold |", "|---|---|---|---|"]
-    lines[-2] = "| times the samples of | video | frame cache | video, cold |"
+    lines += ["", "| times the samples of | video | frame cache | video, cold |", "|---|---|---|---|"]
     for result in record["results"]:
         said = Case(**result["case"]).said()
         for reference, ratio in result["ratio"].items():

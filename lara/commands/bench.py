@@ -1,14 +1,15 @@
 """Measures on this machine what loading costs, beside the reader that LeRobot's users have.
 
   lara bench loader output=outputs/bench
-  lara bench loader output=outputs/bench files=4,32 cameras=1 gop=2 samples=100 rounds=3 page=docs/results/performance.md
+  lara bench loader output=outputs/bench files=4,32 cameras=1 gop=2 samples=100 rounds=3 page=loader.md
 
 Writes small datasets below the output (and removes them), reads them from video, from the frame cache, and with
-torchcodec by LeRobot's rule, or with LeRobot itself where it is installed; all take turns in one process, and what counts
-is the processor's time. The result is loader.json, with the machine, and a section of a page.
+torchcodec by LeRobot's rule, or with LeRobot itself where it is installed; all take turns in one process, and what
+counts is the processor's time. The result is loader.json, with the machine, and a section of a page.
 
-files: episodes, each with files of its own. cameras, gop (a key frame every so many): comma-separated, all combinations.
-height, width: of the recorded frames. size: what they are resized to. page: where the section goes, loader.md by default.
+files: episodes, each with files of its own. cameras, gop (a key frame every so many): comma-separated, all
+combinations. height, width: of the recorded frames. size: what they are resized to. page: where the section goes,
+loader.md in the output by default.
 """
 
 from __future__ import annotations
