@@ -403,7 +403,7 @@ def test_every_alignment_is_built_and_moves_the_policy(align):
 
 
 def test_a_lam_of_two_cameras_is_two_settings():
-    given = ["experiment=demo/lara", "data.root=x", "data.lam_cameras=[corner2,topview]", "align.views=2"]
+    given = ["experiment=demo/lara", "data.root=x", "data.lam.cameras=[corner2,topview]", "align.views=2"]
     config = shrink(resolved(compose("train", given)))
     system = build(config["system"])
     open_gates(system)

@@ -10,7 +10,7 @@ from lara.studies.policies_page import markdown
 from tests.studies.doubles import InThisProcess, Never
 
 SMALL = [
-    *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam_cameras=[top]"),
+    *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam.cameras=[top]"),
     "runtime={batch_size: 4, log_every: 2, save_every: 2, validate_every: null, validation_limit: 0}",
 ]
 # the last with an override of its own, to see what it is called
