@@ -55,12 +55,12 @@ def build_caches(
 
     from lara.data.frames.cache import is_built, open_or_build
     from lara.data.frames.resize import Fit
-    from lara.data.sources.videos import open_source
+    from lara.data.sources.auto import AnyFormat
     from lara.errors import ConfigError, nearest
 
     if fit not in get_args(Fit):
         raise ConfigError(f"there is no fit '{fit}'. {nearest(fit, get_args(Fit))}")
-    source = open_source(root)
+    source = AnyFormat().open(root)
     for camera in cameras or ():
         if camera not in source.cameras:
             raise ConfigError(f"{root}: no camera '{camera}'. {nearest(camera, source.cameras)}")
