@@ -188,7 +188,7 @@ def write(folder: Path, case: Case) -> None:
 
 def _film(rng: np.random.Generator, case: Case) -> np.ndarray:
     coarse = rng.integers(0, 256, (case.height // 8 + 12, case.width // 8 + 12, 3)).astype(np.float32)
-    fine = coarse.repeat(8, 0).repeat(8, 1)
+    fine: np.ndarray = coarse.repeat(8, 0).repeat(8, 1)
     for axis in (0, 1):  # soft edges, as lenses make them
         fine = (np.roll(fine, 4, axis) + np.roll(fine, -4, axis) + 2 * fine) / 4
     picture = fine.astype(np.uint8)

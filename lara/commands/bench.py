@@ -58,8 +58,17 @@ def measure(output: Path, page: Path, settings: dict[str, str]) -> None:
 
     number = {name: _numbers(name, settings[name])[0] for name in _DEFAULTS}
     many = (_numbers(name, settings[name]) for name in ("files", "cameras", "gop"))
-    size = {name: number[name] for name in ("frames", "height", "width")}
-    cases = [Case(files=files, cameras=cameras, gop=gop, **size) for files, cameras, gop in product(*many)]
+    cases = [
+        Case(
+            files=files,
+            cameras=cameras,
+            gop=gop,
+            frames=number["frames"],
+            height=number["height"],
+            width=number["width"],
+        )
+        for files, cameras, gop in product(*many)
+    ]
     output.mkdir(parents=True, exist_ok=True)
     page.parent.mkdir(parents=True, exist_ok=True)
     record = run(cases, image_size=number["size"], samples=number["samples"], rounds=number["rounds"], folder=output)
