@@ -199,8 +199,8 @@ def _film(rng: np.random.Generator, case: Case) -> np.ndarray:
 def run(cases: list[Case], *, image_size: int, samples: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Every case in turn, each dataset written below `folder` and removed."""
     results = []
-    for case in tqdm(cases, desc="bench loader", unit="case", disable=None):
-        place = folder / "dataset"
+    for number, case in enumerate(tqdm(cases, desc="bench loader", unit="case", disable=None)):
+        place = folder / f"dataset{number}"  # each its own: LeRobot keeps decoders by path, for the whole process
         try:
             results.append(measure(case, image_size=image_size, samples=samples, rounds=rounds, folder=place))
         finally:
