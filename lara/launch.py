@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lara.config.build import build
-from lara.data.card import DataCard
+from lara.data.card import Cards
+from lara.data.configuration import embodiments_of, slots_for, spread, with_slots
 from lara.errors import CheckpointError, ConfigError
 from lara.store.checkpoint import read_checkpoint, step_folders
 from lara.store.lock import require_free
@@ -41,7 +42,7 @@ def launch(config: dict[str, Any], *, stop: StopRequest | None = None) -> TrainR
         stop = cleanup.enter_context(StopRequest()) if stop is None else stop
         if os.environ.get("RANK", "0") == "0":  # asked before hours of preparation; `train` holds the lock
             require_free(Path(config["output"]), "training")
-        config = with_embodiment(config)
+        config = with_embodiments(config)
         output, saved = Path(config["output"]), saved_config(config)
         stage, optim, runtime, tracking = (build(config[k], "run") for k in ("stage", "optim", "runtime", "tracking"))
         finished = finished_before(output, stage=stage, config=saved, resume=config["resume"])
@@ -52,7 +53,7 @@ def launch(config: dict[str, Any], *, stop: StopRequest | None = None) -> TrainR
         data = build_data(config)
         torch.manual_seed(config["seed"])
         system = build(config["system"], "model")
-        require_actions(stage, system, dims=data.robot.action.dim, source=str(config["data"]["root"]))
+        require_actions(stage, system, dims=data.action_dim, source=data.name)
         return train(
             system=system,
             data=data,
@@ -82,34 +83,32 @@ def _require_meant(config: dict[str, Any], stage: Stage, runtime: RuntimeConfig,
 
 
 def build_data(config: dict[str, Any]) -> Any:
-    """The data of a configuration, with the statistics of the robot that it inherits, if any. Not yet prepared."""
-    statistics = _inherited_statistics(config)
-    return build(config["data"], "data", **({} if statistics is None else {"statistics": statistics}))
+    """The data of a configuration, with the statistics of the robots that it inherits, if any. Not yet prepared."""
+    data = build(spread(config["data"]), "data")
+    if config["inherit"]:
+        record = read_checkpoint(Path(config["inherit"])).card
+        with decoding(config["inherit"], CheckpointError):
+            cards = Cards.from_dict(record)
+        data.inherit(cards)
+    return data
 
 
-def with_embodiment(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with the robot's slot decided and every known robot's slot listed under "embodiments".
+def with_embodiments(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with every robot's slot decided and every known robot's slot listed under "embodiments".
 
     With `inherit`, a robot that the earlier run knew keeps its slot, and a new one gets the first free slot. Raises
     ConfigError when all slots are taken, and when the policy says which row of its checkpoint belongs to the robot and
     the slot is another.
     """
-    name = config["data"]["embodiment"]
-    known: dict[str, int] = {}
+    data, known = spread(config["data"]), dict[str, int]()
     if config["inherit"]:
         earlier = read_checkpoint(Path(config["inherit"])).config
         with decoding(config["inherit"], CheckpointError):
             known = {str(robot): int(slot) for robot, slot in earlier["embodiments"].items()}
-    if name not in known:
-        free = [s for s in range(config["slots"]) if s not in known.values()]
-        if not free:
-            raise ConfigError(
-                f"all {config['slots']} embodiment slots are taken ({known}); raise slots= and pretrain anew"
-            )
-        wanted = config["data"]["slot"]
-        known[name] = wanted if wanted in free else free[0]
-    _require_the_named_slot(config, known[name])
-    return {**config, "data": {**config["data"], "slot": known[name]}, "embodiments": known}
+    slots = slots_for(data, known=known, slots=config["slots"])
+    for name in embodiments_of(data):
+        _require_the_named_slot(config, slots[name])
+    return {**config, "data": with_slots(data, slots), "embodiments": slots}
 
 
 def _require_the_named_slot(config: dict[str, Any], slot: int) -> None:
@@ -123,30 +122,6 @@ def _require_the_named_slot(config: dict[str, Any], slot: int) -> None:
             "data.slot='${policy.embodiments.${policy.embodiment}}' as the recipes in conf/experiment/hosts do, or "
             "another policy.embodiment"
         )
-
-
-def _inherited_statistics(config: dict[str, Any]) -> Any:
-    """The earlier run's statistics if it trained this very robot: its MLPs were trained in these units."""
-    if not config["inherit"]:
-        return None
-    record = read_checkpoint(Path(config["inherit"])).card
-    with decoding(config["inherit"], CheckpointError):
-        card = DataCard.from_dict(record)
-    if card.embodiment != config["data"]["embodiment"]:
-        return None
-    layout = build(config["data"].get("layout"), "data")
-    if card.layout != layout:
-        raise ConfigError(
-            f"{config['inherit']} knows the robot '{card.embodiment}' in the layout {card.layout}, this run gives "
-            f"data.layout={layout}; its statistics are in other units, so give both runs one layout or inherit=null"
-        )
-    relative = build(config["data"].get("relative"), "data")
-    if card.relative != relative:
-        raise ConfigError(
-            f"{config['inherit']} knows the robot '{card.embodiment}' with relative={card.relative}, this run gives "
-            f"data.relative={relative}; its statistics are of other numbers, so give both runs one or inherit=null"
-        )
-    return card.statistics
 
 
 def saved_config(config: dict[str, Any]) -> dict[str, Any]:

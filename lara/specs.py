@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 
 from lara.errors import SpecError, nearest
 
-Control = Literal["delta", "absolute", "velocity"]
-Rotation = Literal["none", "euler_xyz", "axis_angle", "quaternion_xyzw", "rot6d"]
-Gripper = Literal["none", "close_positive", "open_positive"]
+Control = Literal["delta", "absolute", "velocity", "unknown"]
+Rotation = Literal["none", "euler_xyz", "axis_angle", "quaternion_xyzw", "rot6d", "unknown"]
+Gripper = Literal["none", "close_positive", "open_positive", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class ActionSpec:
 
     Args:
         names: one per dimension, in order; none empty, none twice.
-        control: what a positional number means.
+        control: what a positional number means. "unknown", as in the next two: nobody has said it, so nothing that
+            depends on it is done.
         rotation: the form of the orientation numbers.
         gripper: which sign closes it.
         low, high: limits in the units that the robot accepts; finite, low <= high (equal where nothing moves).
@@ -126,6 +127,9 @@ def require_compatible(
         for f in fields(ActionSpec)
         if getattr(policy_action, f.name) != getattr(body_action, f.name)
     ]
+    for side, spec in (("policy", policy_action), ("body", body_action)):
+        unsaid = [name for name in ("control", "rotation", "gripper") if getattr(spec, name) == "unknown"]
+        problems += [f"action.{name}: the {side} does not say it (data.robot.{name} in training)" for name in unsaid]
     missing = [c for c in policy_observation.cameras if c not in body_observation.cameras]
     if missing:
         problems.append(f"cameras: policy needs {missing}, body offers {list(body_observation.cameras)}")

@@ -57,7 +57,7 @@ class Batch:
         actions_BHA: normalised, zero-padded to A_max and past the episode's end.
         action_mask_BHA: True where the number is a real action (a real dimension of a real time step); all False for
             samples without actions (human video).
-        frames_BFVCHW: uint8 frames for the latent action model: F = 2, at t and t + H, or as data.frames says (its
+        frames_BFVCHW: uint8 frames for the latent action model: F = 2, at t and t + H, or as data.lam.frames says (its
             cameras may differ from the policy's). F = 0 when nothing asks for them.
         frame_mask_BF: True where the frame exists. A future frame past the episode's end is False (and its pixels 0).
         index_B: the dataset index of each sample, for reports of bad samples.

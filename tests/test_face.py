@@ -83,7 +83,7 @@ def test_wrong_overrides_are_the_errors_of_the_command(function, overrides, mess
 def test_training_and_evaluating_from_python(tmp_path):
     from lara.cli import main
 
-    data, cameras = tmp_path / "data", ["data.cameras=[top]", "data.lam_cameras=[top]"]
+    data, cameras = tmp_path / "data", ["data.cameras=[top]", "data.lam.cameras=[top]"]
     collect = ["benchmark=toy", "tasks=[reach-red]", "episodes=2", f"output={data}", "processes=1"]
     assert main(["collect", *collect]) == 0
     given = ["experiment=demo/lara", f"data.root={data}", f"output={tmp_path}/run", *SMALL, *cameras, "stage.steps=1"]

@@ -23,7 +23,8 @@ def test_without_ffmpeg_torchcodec_is_what_is_missing_and_no_file_is_damaged(tmp
 
     encode_video(tmp_path / "a.mp4", np.zeros((3, 32, 32, 3), np.uint8), fps=10, storage=VideoStorage(codec="h264"))
     code = (
-        "import sys; from pathlib import Path; from lara.data.frames.decode import PyAVReader, TorchCodecReader\n"
+        "import sys; from pathlib import Path; from lara.data.frames.decode import PyAVReader\n"
+        "from lara.data.frames.torchcodec import TorchCodecReader\n"
         "assert PyAVReader().count(Path(sys.argv[1])) == 3; TorchCodecReader().count(Path(sys.argv[1]))"
     )
     done = _without("ffmpeg", code, tmp_path / "a.mp4")

@@ -75,7 +75,7 @@ def test_training_from_a_frame_cache_needs_no_optional_package(tmp_path):
     assert main(collect) == 0
     train = [
         *("train", "experiment=demo/lara", f"data.root={data}", f"output={tmp_path}/run", *SMALL),
-        *("data.cameras=[top]", "data.lam_cameras=[top]", "stage.steps=1"),
+        *("data.cameras=[top]", "data.lam.cameras=[top]", "stage.steps=1"),
     ]
     assert main(["check", *train[1:]]) == 0  # builds the cache
     code = f"{BLOCK}\nfrom lara.cli import main\nsys.exit(main({train!r}))"

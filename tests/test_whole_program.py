@@ -47,7 +47,7 @@ def world(tmp_path_factory):
 
     def train(experiment, name, *more):
         cameras = ["data.cameras=[top]"] if experiment not in ("demo/lam", "demo/blind") else []
-        lam = ["data.lam_cameras=[top]"] if experiment not in ("demo/dit_only", "demo/blind") else []
+        lam = ["data.lam.cameras=[top]"] if experiment not in ("demo/dit_only", "demo/blind") else []
         given = [f"experiment={experiment}", f"data.root={root}/data", f"output={root}/{name}", *SMALL, *cameras, *lam]
         assert main(["train", *given, *more]) == 0
         return root / name
@@ -75,7 +75,7 @@ def test_check_reads_the_dataset_as_training_would(world, capsys):
     root, _ = world
     assert (
         main(
-            ["check", "experiment=demo/lara", f"data.root={root}/data", "data.cameras=[top]", "data.lam_cameras=[top]"]
+            ["check", "experiment=demo/lara", f"data.root={root}/data", "data.cameras=[top]", "data.lam.cameras=[top]"]
         )
         == 0
     )

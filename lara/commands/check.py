@@ -1,34 +1,85 @@
-"""Reads a dataset as training would: verifies files, lengths and numbers, builds the frame cache, computes statistics.
+"""Reads a dataset as training would and says everything that is wrong or unusual about it, not only the first thing.
 
-lara check experiment=demo/lara data.root=data/two
+  lara check data=lerobot data.root=my/dataset
+  lara check data=lerobot data.root=hub://lerobot/pusht
+  lara check data=mixture/alam data.root=FOLDER           (every source, and which are missing)
+  lara check experiment=demo/lara data.root=data/two      (with this training's settings; also builds its frame cache)
+
+It prints what the dataset is, what is known about the robot, one table of findings, episodes and frames for training
+and held out, what normalising will do, and a verdict. Flags:
+  --decode      also decode every frame of every camera that is looked at
+  --fix-stats   recompute meta/stats.json of a LeRobot dataset from its tables, and say what changed
+
+Exit code: 0 when training can start, also if something is unusual; 2 with errors, which training would refuse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 CONFIG = "train"
+FLAGS = ("--decode", "--fix-stats")
 
 
 def main(overrides: Sequence[str]) -> int:
+    from lara.config.data_alone import data_alone
+    from lara.data.check.opened import sources_of
+    from lara.errors import LaraError
+
+    flags = {flag for flag in overrides if flag in FLAGS}
+    overrides = [o for o in overrides if o not in FLAGS]
+    data, _ = data_alone(overrides)
+    worst = 0
+    for name, source in sources_of(data).items():
+        try:
+            if name:
+                print(f"\n== data.sources.{name}")
+            worst = max(worst, _look(source, decode="--decode" in flags, fix="--fix-stats" in flags))
+        except LaraError as error:
+            if not name:
+                raise
+            print(f"error: {error}")  # the other sources are looked at all the same
+            worst = 2
+    if worst == 0 and any(o.startswith("experiment=") for o in overrides):
+        _prepare(overrides)
+    return worst
+
+
+def _look(data: dict[str, Any], *, decode: bool, fix: bool) -> int:
+    import shutil
+
+    from lara.data.check import text
+    from lara.data.check.examine import examine
+    from lara.data.check.opened import fixed, looked_at, opened, views_of
+    from lara.data.robot import derived_card
+
+    source = opened(data)
+    if fix:
+        print("\n".join(fixed(data["root"], source.root)))
+    width = shutil.get_terminal_size((120, 24)).columns
+    for line in (*text.about(source), *text.robot_lines(*derived_card(source, data.get("robot")))):
+        print(line)
+    found = examine(
+        source,
+        cameras=looked_at(source, views_of(data)),
+        decode=decode,
+        validation_fraction=data["split"]["validation_fraction"],
+        seed=data["seed"],
+        max_episodes_per_task=data["split"]["max_episodes_per_task"],
+        modes=(data["action_normalizer"], data["state_normalizer"]),
+    )
+    print("", *text.shares_table(found, width=width), "", sep="\n")
+    for line in (*text.findings_table(found.findings, width=width), *found.remarks, text.verdict(found)):
+        print(line)
+    return 2 if found.count("error") else 0
+
+
+def _prepare(overrides: Sequence[str]) -> None:
+    """What the experiment's training would do before its first step. Raises ConfigError or DataError as it would."""
     from lara.config.compose import compose, resolved
-    from lara.launch import build_data, with_embodiment
+    from lara.launch import build_data, with_embodiments
 
-    config = resolved(compose(CONFIG, overrides))
-    data = build_data(with_embodiment(config))
+    data = build_data(with_embodiments(resolved(compose(CONFIG, overrides))))
     data.prepare()
-    card = data.card()
-    root, instructions = config["data"]["root"], card.instructions
-    print(f"{root}: {len(data)} training samples of {card.robot.name}, {len(instructions)} instructions")
-    for text in instructions:
-        print(f"  {text}")
-    actions, state = card.robot.action.names, card.robot.observation.state
-    print(f"actions: {_listed(actions) or 'none: for stages that learn from frames and words (a LAM, RotVLA II)'}")
-    print(f"state: {_listed(state) or 'none'}")
-    return 0
-
-
-def _listed(names: Sequence[str], most: int = 16) -> str:
-    """ "2 (x, y)"; a latent has too many numbers to name them all."""
-    more = ", ..." if len(names) > most else ""
-    return f"{len(names)} ({', '.join(names[:most])}{more})" if names else ""
+    print(f"ready for this experiment: {data.summary()}")

@@ -1,7 +1,8 @@
 """A part of a run as a folder of its own. The first word says which part:
 
   lara export lam checkpoint=RUN output=FOLDER [ema=false]
-  lara export policy checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=false] [base=CHECKPOINT]
+  lara export policy checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=false]
+                    [base=CHECKPOINT] [embodiment=NAME]
 
 lam: the latent action model with its latent space; nothing of policy or projector is inside. What comes out opens with
 lara label, lara probe, stage.load.lam=FOLDER and lara.serve.load.load_lam.
@@ -20,7 +21,8 @@ CONFIG = ""
 
 _FORMS = {
     "lam": "checkpoint=RUN output=FOLDER [ema=true|false]",
-    "policy": "checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=true|false] [base=CHECKPOINT]",
+    "policy": "checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=true|false] [base=CHECKPOINT] "
+    "[embodiment=NAME]",
 }
 
 
@@ -43,7 +45,12 @@ def main(arguments: Sequence[str]) -> int:
         from lara.export.policy import export_policy
 
         folder = export_policy(
-            checkpoint=given["checkpoint"], to=given["to"], output=output, ema=ema, base=given.get("base")
+            checkpoint=given["checkpoint"],
+            to=given["to"],
+            output=output,
+            ema=ema,
+            base=given.get("base"),
+            embodiment=given.get("embodiment"),
         )
     files = [path for path in folder.rglob("*") if path.is_file()]
     print(f"{folder}: {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB in {len(files)} files")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from lara.data.actions.chunks import ChunkNormalizer
-from lara.data.actions.eef_pose import AbsolutePose
 from lara.data.actions.normalize import Mode, Normalizer, Statistics
-from lara.data.actions.placement import Layout, Placement, UnifiedLayout, placements
-from lara.data.actions.relative import RelativeActions
+from lara.data.actions.representation import Codec, Representation, representation_from_dict
 from lara.data.frames.resize import Fit
 from lara.data.robot import RobotCard
-from lara.errors import DataError
+from lara.errors import ConfigError, DataError, nearest
+
+LAM_FACTS = ("frame_gap", "fps", "lam_cameras", "lam_image_size", "image_fit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,8 @@ class DataCard:
     action_dim_max, state_dim_max: padded widths.
     embodiment, slot:    name, and the number used as `Observation.embodiment_B`.
     instructions:        every task string of the dataset, sorted.
-    layout:              where the robot's numbers stand in the padded vectors (None: in order, at the front), or how
-        its actions are poses. The statistics are those of the numbers in the layout's units.
-    relative:            actions learned as distances from the state they start at (None: all absolute). The action
-        statistics are then of H * A numbers, steps outermost.
+    actions:             what is learned of them (see `actions.representation`). The statistics are those of the
+        converted numbers; where actions are relative, of H * A numbers, steps outermost.
     """
 
     robot: RobotCard
@@ -56,48 +54,49 @@ class DataCard:
     embodiment: str
     slot: int
     instructions: tuple[str, ...]
-    layout: Layout | None = None
-    relative: RelativeActions | None = None
+    actions: Representation
 
     def __post_init__(self) -> None:
         if set(self.statistics) != {"action", "state"}:
             raise DataError(f"a data card needs statistics of action and state, got {sorted(self.statistics)}")
-        if self.relative is not None:
-            found, wanted = self.statistics["action"].dim, self.horizon * self.robot.action.dim
-            if self.layout is not None or found != wanted:
+        steps = 1 if self.codec.pairing is None else self.horizon
+        for name, wanted in (("action", steps * self.codec.action.count), ("state", self.codec.state.count)):
+            if self.statistics[name].dim != wanted:
                 raise DataError(
-                    f"a data card of relative actions has no layout and statistics of {self.horizon} steps * "
-                    f"{self.robot.action.dim} actions, got layout={self.layout} and {found} numbers"
+                    f"a data card of {self.robot.name} needs statistics of {wanted} {name} numbers ({self.actions}), "
+                    f"got {self.statistics[name].dim}"
                 )
 
-    def placements(self) -> tuple[Placement, Placement]:
-        """Where actions and states stand."""
-        return placements(self.robot, self.layout)
+    @cached_property
+    def codec(self) -> Codec:
+        """The representation, bound to this robot."""
+        return self.actions.bind(self.robot)
 
     def normalizer_of_actions(self) -> Normalizer:
-        """Actions (..., A) in the layout's units (robot units without a layout) <-> normalised, before padding.
+        """Converted actions (..., P) <-> normalised, before padding.
 
         Raises DataError for relative actions, which need the state: `chunk_normalizer`.
         """
-        if self.relative is not None:
+        if self.codec.pairing is not None:
             raise DataError(
                 "relative actions have a map for each step and need the state they start at; use chunk_normalizer()"
             )
-        return Normalizer(self.statistics["action"], self.action_normalizer, kept=self.placements()[0].kept)
+        return Normalizer(self.statistics["action"], self.action_normalizer, kept=self.codec.action.kept)
 
     def chunk_normalizer(self) -> ChunkNormalizer:
-        """Chunks (..., h, A) in the layout's units <-> normalised, before padding, given the state at their start."""
-        pairing = None if self.relative is None else self.relative.pairing(self.robot)
-        kept = self.placements()[0].kept
-        return ChunkNormalizer(self.statistics["action"], self.action_normalizer, kept=kept, pairing=pairing)
+        """Converted chunks (..., h, P) <-> normalised, before padding, given the state at their start."""
+        codec = self.codec
+        return ChunkNormalizer(
+            self.statistics["action"], self.action_normalizer, kept=codec.action.kept, pairing=codec.pairing
+        )
 
     def normalizer_of_states(self) -> Normalizer:
-        """States (..., S) in the layout's units (robot units without a layout) <-> normalised, before padding."""
-        return Normalizer(self.statistics["state"], self.state_normalizer, kept=self.placements()[1].kept)
+        """Converted states (..., S) <-> normalised, before padding."""
+        return Normalizer(self.statistics["state"], self.state_normalizer, kept=self.codec.state.kept)
 
     def action_dims(self) -> np.ndarray:
         """(A_max,) True for the dims of a padded action that this robot has."""
-        return self.placements()[0].dims(self.action_dim_max)
+        return self.codec.action.dims(self.action_dim_max)
 
     def robot_actions(self, padded: np.ndarray, states: np.ndarray) -> np.ndarray:
         """(..., h, A_max) normalised chunks -> (..., h, A) float32 in robot units.
@@ -105,15 +104,12 @@ class DataCard:
         states: (..., S) in robot units, at the first step of each chunk; only relative actions, and poses of a robot
         with delta control, depend on it.
         """
-        place = self.placements()[0]
-        numbers = place.invert(self.chunk_normalizer().unnormalize(place.gather(padded), states))
-        if isinstance(self.layout, AbsolutePose):
-            numbers = self.layout.bind(self.robot).robot_actions(numbers, states)
-        return numbers.astype(np.float32)
+        converted = self.chunk_normalizer().unnormalize(self.codec.action.gather(padded), states)
+        return self.codec.commands(converted, states).astype(np.float32)
 
     def padded_states(self, states: np.ndarray) -> np.ndarray:
         """(..., S) robot units -> (..., S_max) normalised, as in training."""
-        place = self.placements()[1]
+        place = self.codec.state
         return place.spread(self.normalizer_of_states().normalize(place.convert(states)), self.state_dim_max)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,18 +117,15 @@ class DataCard:
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["robot"] = self.robot.to_dict()
         data["statistics"] = {key: value.to_dict() for key, value in sorted(self.statistics.items())}
-        data["layout"] = None if self.layout is None else self.layout.to_dict()
-        if isinstance(self.layout, AbsolutePose):
-            data["layout"]["kind"] = "pose"  # a unified layout has none, as in cards from before there were poses
-        data["relative"] = None if self.relative is None else self.relative.to_dict()
+        data["actions"] = self.actions.to_dict()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DataCard:
         """Raises DataError when keys are missing or unknown."""
         expected = {f.name for f in fields(cls)}
-        # cards written before there were layouts or relative actions have none
-        data = {"layout": None, "relative": None, **data}
+        if not isinstance(data, Mapping):
+            raise DataError(f"a data card expects the keys {sorted(expected)}, got {type(data).__name__}")
         if set(data) != expected:
             raise DataError(
                 f"a data card expects the keys {sorted(expected)}; missing {sorted(expected - set(data))}, "
@@ -141,30 +134,60 @@ class DataCard:
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         plain["robot"] = RobotCard.from_dict(data["robot"])
         plain["statistics"] = {key: Statistics.from_dict(value) for key, value in data["statistics"].items()}
-        plain["layout"] = _layout(data["layout"])
-        plain["relative"] = None if data["relative"] is None else RelativeActions(**data["relative"])
+        plain["actions"] = representation_from_dict(data["actions"])
         return cls(**plain)
 
-    def to_json(self) -> str:
-        """One JSON document; inverse of `from_json`."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+class Cards(Mapping[str, DataCard]):
+    """The data cards of a run, one per embodiment: what a checkpoint keeps."""
+
+    def __init__(self, cards: Iterable[DataCard]) -> None:
+        """Raises DataError where two cards are of one embodiment."""
+        self._cards: dict[str, DataCard] = {}
+        for card in cards:
+            if card.embodiment in self._cards:
+                raise DataError(f"two data cards are of one embodiment, '{card.embodiment}'")
+            self._cards[card.embodiment] = card
+
+    def __getitem__(self, embodiment: str) -> DataCard:
+        return self._cards[embodiment]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cards)
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+    def only(self, embodiment: str | None = None) -> DataCard:
+        """The card of this embodiment; of the only one that acts, where none is named.
+
+        Raises ConfigError where that is not known, or not one.
+        """
+        acting = [name for name, card in self.items() if card.robot.action.dim] or list(self)
+        if embodiment is None and len(acting) != 1:
+            raise ConfigError(f"trained on {len(acting)} embodiments; say which with embodiment=, of {acting}")
+        name = acting[0] if embodiment is None else embodiment
+        if name not in self._cards:
+            raise ConfigError(f"trained on no embodiment '{name}'. {nearest(name, self._cards)}")
+        return self._cards[name]
+
+    def lam_facts(self) -> dict[str, Any]:
+        """Which frames the latent action model was trained on, as far as all embodiments that showed it any agree."""
+        seen = [card for card in self.values() if card.lam_cameras]
+        facts = [{key: getattr(card, key) for key in LAM_FACTS} for card in seen]
+        return {key: facts[0][key] for key in LAM_FACTS if facts and all(f[key] == facts[0][key] for f in facts)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; inverse of `from_dict`."""
+        return {"embodiments": {name: card.to_dict() for name, card in self._cards.items()}}
 
     @classmethod
-    def from_json(cls, text: str) -> DataCard:
-        """Raises DataError when `text` is not a data card."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"a data card is one JSON document, got something else ({error})") from error
-        if not isinstance(data, dict):
-            raise DataError(f"a data card is a JSON object, got {type(data).__name__}")
-        return cls.from_dict(data)
-
-
-def _layout(data: dict[str, Any] | None) -> Layout | None:
-    if data is None:
-        return None
-    plain = {key: value for key, value in data.items() if key != "kind"}
-    if data.get("kind", "unified") not in ("unified", "pose"):
-        raise DataError(f"a data card's layout is of the kind unified or pose, got '{data['kind']}'")
-    return AbsolutePose(**plain) if data.get("kind") == "pose" else UnifiedLayout(**plain)
+    def from_dict(cls, data: Mapping[str, Any]) -> Cards:
+        """Raises DataError for anything else."""
+        named = data.get("embodiments") if isinstance(data, Mapping) and len(data) == 1 else None
+        if not isinstance(named, Mapping):
+            raise DataError(f"expected data cards by embodiment, got {str(data)[:200]}")
+        cards = cls(DataCard.from_dict(card) for card in named.values())
+        if list(cards) != list(named):
+            raise DataError(f"data cards of {list(cards)} stand under the names {list(named)}")
+        return cards

@@ -23,22 +23,37 @@ def indices_for_step(*, step: int, batch_size: int, n: int, seed: int) -> np.nda
         raise ConfigError(
             f"expected step >= 0, batch_size >= 1, n >= 1, seed >= 0; got {step=}, {batch_size=}, {n=}, {seed=}"
         )
-    positions = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
-    epochs, offsets = np.divmod(positions, n)
-    out = np.empty(batch_size, np.int64)
+    return indices_of_draws(np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64), n=n, seed=seed)
+
+
+def indices_of_draws(draws: np.ndarray, *, n: int, seed: int) -> np.ndarray:
+    """(B,) numbers of draws (0, 1, ...) -> (B,) int64 in [0, n): draws k*n ... k*n + n - 1 are one permutation."""
+    epochs, offsets = np.divmod(draws, n)
+    out = np.empty(len(draws), np.int64)
     for epoch in np.unique(epochs):
         here = epochs == epoch
         out[here] = _permutation(seed, int(epoch), n)[offsets[here]]
     return out
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=64)
 def _permutation(seed: int, epoch: int, n: int) -> np.ndarray:
     """Sorting by raw Philox words, because numpy promises their stream for ever, but not that of `permutation`."""
     words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(n)
     order = np.argsort(words, kind="stable")
     order.flags.writeable = False
     return order
+
+
+def share_of_rank(batch_size: int, *, rank: int, world: int) -> slice:
+    """Which of a batch's samples are this rank's. Raises ConfigError where ranks cannot share equally."""
+    if world < 1 or not 0 <= rank < world or batch_size % world:
+        raise ConfigError(
+            f"batch_size={batch_size} counts the samples of all ranks and must divide by world={world} "
+            f"(rank={rank} must be below it)"
+        )
+    mine = batch_size // world
+    return slice(rank * mine, (rank + 1) * mine)
 
 
 def random_words(*, seed: int, step: int, index: np.ndarray, stream: int) -> np.ndarray:

@@ -8,14 +8,12 @@ from typing import Any
 
 from lara.errors import StoreError
 from lara.export.origin import origin
-from lara.serve.load import load_lam
+from lara.serve.load import lam_facts, load_lam
 from lara.store.export import fill_export
 from lara.store.files import whole_folder
 
+
 # of the run's data card: which frames the model was trained on
-DATA_FACTS = ("frame_gap", "fps", "lam_cameras", "lam_image_size", "image_fit")
-
-
 def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Path:
     """Writes a LAM in the format of `lara.store.export`.
 
@@ -54,7 +52,7 @@ def export_lam(checkpoint: str | Path, output: Path, *, ema: bool = True) -> Pat
         },
         "parts": {f"lam.{name}": f"lam.{name}" for name in lam.parts()},
         "parameters": sum(p.numel() for p in lam.parameters()),
-        "data": {key: saved.card[key] for key in DATA_FACTS if key in saved.card},
+        "data": lam_facts(saved),
         "versions": saved.versions,
     }
     with whole_folder(output) as folder:

@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lara.data.card import DataCard
+from lara.data.card import Cards, DataCard
 from lara.errors import ConfigError, nearest
 from lara.export.groot import write_groot
 from lara.export.lerobot import write_lerobot
@@ -95,12 +95,19 @@ FORMATS: dict[str, Callable[[Trained, Path], None]] = {
 
 
 def export_policy(
-    *, checkpoint: str | Path, to: str, output: str | Path, ema: bool = True, base: str | Path | None = None
+    *,
+    checkpoint: str | Path,
+    to: str,
+    output: str | Path,
+    ema: bool = True,
+    base: str | Path | None = None,
+    embodiment: str | None = None,
 ) -> Path:
     """Writes `output` (whole, or not at all) and returns it.
 
     checkpoint: a run or one of its checkpoints. ema: the moving average where there is one. base: a folder with the
-    checkpoint that the policy started from, for formats that need its records.
+    checkpoint that the policy started from, for formats that need its records. embodiment: whose statistics and cameras
+    the package's files say; None: there is only one.
     Raises ConfigError for a format or a policy that does not fit it, and for an output that exists; CheckpointError for
     a run without a policy.
     """
@@ -121,7 +128,7 @@ def export_policy(
         system=system,
         saved=saved,
         ema=ema,
-        card=DataCard.from_dict(saved.card),
+        card=Cards.from_dict(saved.card).only(embodiment),
         kind=kinds[to],
         base=Path(base) if base is not None else None,
     )

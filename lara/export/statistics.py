@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lara.data.actions.eef_pose import AbsolutePose
+from lara.data.actions.in_order import InOrder
 from lara.data.actions.normalize import Normalizer, Statistics
 from lara.data.card import DataCard
 from lara.errors import ConfigError
@@ -31,15 +31,15 @@ def equivalent(statistics: Statistics, normalizer: Normalizer) -> dict[str, np.n
 
 def both(card: DataCard) -> dict[str, dict[str, Any]]:
     """{"state": ..., "action": ...} of `equivalent`. Raises ConfigError for relative actions and poses."""
-    if isinstance(card.layout, AbsolutePose):
-        raise ConfigError(
-            "this format has no way back from poses to the robot's actions; export to=native, or train with "
-            "data.layout=null"
-        )
-    if card.relative is not None:
+    if card.codec.pairing is not None:
         raise ConfigError(
             "relative actions are normalised step by step around the state, which this format's one row of statistics "
-            "cannot say; export to=native, or train with data.relative=null"
+            "cannot say; export to=native, or train with data=lerobot's own data.actions (InOrder)"
+        )
+    if not isinstance(card.actions, InOrder):
+        raise ConfigError(
+            f"this format has no way back from {type(card.actions).__name__} to the robot's actions; export to=native, "
+            "or train with data=lerobot's own data.actions (InOrder)"
         )
     return {
         "state": equivalent(card.statistics["state"], card.normalizer_of_states()),

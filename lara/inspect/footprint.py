@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lara.config.build import build
+from lara.data.example import example_batch, without_lam_frames
 from lara.inspect.peak import step_timeline
 from lara.train.stage import apply_stage
-from lara.types import Batch, Observation
+from lara.types import Batch
 
 TRACED = 8  # samples in the traced batch; everything per sample is linear in it
 
@@ -108,38 +109,8 @@ def without_lam(config: dict[str, Any]) -> dict[str, Any] | None:
         "system": {**system, "lam": None, "coupling": None},
         "stage": {**config["stage"], "learn": ["policy"], "weights": {"action": 1.0}, "load": {}},
         "optim": {**config["optim"], "lr_scale": {}},
-        "data": {**config["data"], "lam_cameras": []},
+        "data": without_lam_frames(config["data"]),
     }
-
-
-def example_batch(data: dict[str, Any], n: int) -> Batch:
-    """n samples of the shapes that a data config would give. Images are real zeros (a processor may want to read
-    them), everything else lives on the meta device."""
-    cameras, lam_cameras = len(data["cameras"]), len(data["lam_cameras"])
-    horizon, action, state = data["horizon"], data["action_dim_max"], data["state_dim_max"]
-    size, lam_size = data["image_size"], data["lam_image_size"]
-    count = (build(data["frames"], "data").count if data.get("frames") else 2) if lam_cameras else 0
-    latents = build(data["latents"], "data") if data.get("latents") else None
-    meta: dict[str, Any] = {"device": "meta"}
-    return Batch(
-        observation=Observation(
-            images_BVCHW=torch.zeros(n, cameras, 3, size, size, dtype=torch.uint8),
-            state_BS=torch.zeros(n, state, **meta),
-            instruction=("pick up the red block and put it on the plate",) * n,
-            embodiment_B=torch.zeros(n, dtype=torch.long, **meta),
-            action_dims_BA=torch.ones(n, action, dtype=torch.bool, **meta),
-        ),
-        actions_BHA=torch.zeros(n, horizon, action, **meta),
-        action_mask_BHA=torch.ones(n, horizon, action, dtype=torch.bool, **meta),
-        frames_BFVCHW=torch.zeros(n, count, lam_cameras, 3, lam_size, lam_size, dtype=torch.uint8, **meta),
-        frame_mask_BF=torch.ones(n, count, dtype=torch.bool, **meta),
-        index_B=torch.zeros(n, dtype=torch.long, **meta),
-        codes_BT=torch.zeros(n, build(data["codes"], "data").tokens, dtype=torch.long, **meta)
-        if data.get("codes")
-        else None,
-        latents_BTVD=torch.zeros(n, *latents.shape, **meta) if latents else None,
-        latent_mask_BT=torch.zeros(n, latents.steps, dtype=torch.bool, **meta) if latents else None,
-    )
 
 
 def _trace(system: nn.Module, batch: Batch, weights: dict[str, float]) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def _append(path: Path, labels: pa.Table, columns: pa.Schema, plan: str) -> None
         metadata.pop(b"huggingface", None)
         schema = pa.schema([*old, *columns], metadata=metadata)
         compression = file.metadata.row_group(0).column(0).compression.lower() if file.num_row_groups else "snappy"
-        with pq.ParquetWriter(temporary, schema, compression=compression) as writer:
+        with pq.ParquetWriter(temporary, schema, compression=compression, write_page_checksum=True) as writer:
             row = 0
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group)

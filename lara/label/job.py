@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lara.data.frames.resize import Fit, resize_area
-from lara.data.sources.videos import open_source
+from lara.label.dataset import open_for_labels
 
 CHUNK = 64  # frames decoded at once
 
@@ -56,7 +56,7 @@ class Worker:
             device = f"cuda:{number % max(torch.cuda.device_count(), 1)}"
         self.job = job
         self.lam = load_lam(job.lam, ema=job.ema)[0].to(device)
-        self.source = open_source(job.dataset)
+        self.source = open_for_labels(job.dataset)
 
     def run(self, unit: int) -> dict[str, int]:
         """Labels one unit and writes its file, whole or not at all; returns its counts. Doing it twice does no harm."""

@@ -13,8 +13,10 @@ from tqdm import tqdm
 from lara.data.frames.cache import cache_key
 from lara.data.lam_inputs.label_columns import about_path, column, label_features, read_about
 from lara.data.sources.lerobot.source import LeRobotSource
-from lara.data.sources.videos import is_lerobot, open_source
+from lara.data.sources.validate import validate
+from lara.data.sources.videos import is_lerobot
 from lara.errors import ConfigError, DataError
+from lara.label.dataset import open_for_labels
 from lara.label.in_place import write_in_place
 from lara.label.job import Job
 from lara.label.local import run_local
@@ -114,7 +116,7 @@ def label(
     """
     import torch
 
-    from lara.serve.load import load_lam
+    from lara.serve.load import lam_facts, load_lam
     from lara.store.files import sha256_of
 
     settings = settings or LabelSettings()
@@ -126,8 +128,9 @@ def label(
             f"{dataset} is a folder of videos, which has no table to add columns to; give an output folder"
         )
     model, saved = load_lam(lam, ema=ema)
-    source = open_source(dataset)
-    view = _view(saved.card, settings, source, saved.config["system"]["lam"])
+    source = open_for_labels(dataset)
+    view = _view(lam_facts(saved), settings, source, saved.config["system"]["lam"])
+    validate(source, decode=False, cameras=[view["camera"]])
     work = dataset / f".lara-label-{settings.prefix}" if output is None else _beside(Path(output))
     lengths = [row.length for row in source.episodes]
     with only_one(work, "labelling"):

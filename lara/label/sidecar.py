@@ -17,6 +17,7 @@ from lara.data.lam_inputs.label_columns import LABELS, about_path, label_schema
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.meta import write_episodes, write_tasks
 from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.source import Source
 from lara.data.sources.videos import is_lerobot
 from lara.errors import DataError
 from lara.label.job import Job
@@ -110,8 +111,8 @@ def _write_data(
 
 
 def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
-    """(chunk, file) of the episode's rows: where the dataset has them; for videos, files of a handy size."""
-    if is_lerobot(job.dataset):
+    """(chunk, file) of the episode's rows: where the dataset has them; else files of a handy size."""
+    if is_lerobot(job.dataset) and source.version == paths.VERSION:
         path = source.episodes[episode].data
         return int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-"))
     if here is None:
@@ -120,9 +121,17 @@ def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] 
     return paths.chunk_and_file(number + (size > _FILE_BYTES))
 
 
-def _counters(source: LeRobotSource, episode: int) -> dict[str, np.ndarray]:
-    arrays = source.arrays(episode)
-    return {name: getattr(arrays, name) for name in paths.DEFAULT_FEATURES}
+def _counters(source: Source, episode: int) -> dict[str, np.ndarray]:
+    """lerobot's own columns, counted as the sidecar counts: without gaps."""
+    row, arrays = source.episodes[episode], source.arrays(episode)
+    frame = np.arange(row.length)
+    return {
+        "timestamp": arrays.timestamp.astype(np.float32),
+        "frame_index": frame,
+        "episode_index": np.full(row.length, row.index),
+        "index": row.start + frame,
+        "task_index": arrays.task_index,
+    }
 
 
 def _episode_row(source: LeRobotSource, episode: int, place: tuple[int, int]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class LatBotLam(nn.Module):
         """Raises ConfigError for a clip of another length than the model was made for."""
         if frames_BFCHW.shape[1] != self.frames:
             raise ConfigError(
-                f"this model reads clips of {self.frames} frames, got {frames_BFCHW.shape[1]}; set data.frames and "
+                f"this model reads clips of {self.frames} frames, got {frames_BFCHW.shape[1]}; set data.lam.frames and "
                 "lam.frames to the same number"
             )
         return LatentAction(z_BQD=self.space.project(self.former(frames_BFCHW, tuple(instruction))))
@@ -103,7 +103,7 @@ class LatBotLam(nn.Module):
         if state_BS is None or state_BS.shape[1] < self.decoder.state_dim:
             raise ConfigError(
                 f"the decoder reads {self.decoder.state_dim} state numbers, got "
-                f"{'none' if state_BS is None else state_BS.shape[1]}; set state_dim (and data.layout)"
+                f"{'none' if state_BS is None else state_BS.shape[1]}; set state_dim (and data.actions)"
             )
         return self.decoder(now, z_BQD, state_BS[:, : self.decoder.state_dim])
 

@@ -52,7 +52,7 @@ class TokenHead(nn.Module):
         if codes_BT.shape[1] != self.tokens:
             raise ConfigError(
                 f"the head predicts {self.tokens} tokens, got {codes_BT.shape[1]}; set policy.head.tokens to "
-                "data.codes.steps * data.codes.queries"
+                "data.lam.codes.steps * data.lam.codes.queries"
             )
         before = torch.cat([torch.full_like(codes_BT[:, :1], self.codes), codes_BT[:, :-1]], dim=1)
         x = self.embed(torch.where(before < 0, self.codes, before)) + self.positions

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from lara.data.dataset import EpisodeData
+from lara.data.dataset import Dataset
 from lara.data.order import indices_for_step
 from lara.errors import ConfigError, DataError
 from lara.lam.latbot import LatBotLam
@@ -53,9 +53,7 @@ class Clips:
         return None if self.states_NFS is None else self.states_NFS[:, place]
 
 
-def sample_clips(
-    data: EpisodeData, episodes: Sequence[int], *, offsets: Sequence[int], limit: int, view: int = 0
-) -> Clips:
+def sample_clips(data: Dataset, episodes: Sequence[int], *, offsets: Sequence[int], limit: int, view: int = 0) -> Clips:
     """At most `limit` clips of these episodes, spread over all their starts; the same ones at every call.
 
     offsets: ascending from 0, in steps, e.g. (0, h) for pairs. view: which of the data's lam_cameras.
@@ -73,7 +71,7 @@ def sample_clips(
     if len(starts) < 2:
         raise DataError(
             f"{data.source.root}: {len(episodes)} episodes hold {len(starts)} clips of {offsets[-1] + 1} frames; at "
-            "least two are needed. Choose a shorter horizon or hold out more episodes (data.validation_fraction)"
+            "least two are needed. Choose a shorter horizon or hold out more episodes (data.split.validation_fraction)"
         )
     n = len(starts)
     chosen = sorted(indices_for_step(step=0, batch_size=n, n=n, seed=0)[:limit].tolist())
@@ -92,15 +90,15 @@ def sample_clips(
     )
 
 
-def _frames(data: EpisodeData, index: np.ndarray, view: int) -> tuple[Tensor, Tensor]:
+def _frames(data: Dataset, index: np.ndarray, view: int) -> tuple[Tensor, Tensor]:
     batches = [data.batch(index[k : k + BATCH]) for k in range(0, len(index), BATCH)]
     frames = torch.cat([batch.frames_BFVCHW[:, 0, view] for batch in batches])
     return frames, torch.cat([batch.observation.state_BS for batch in batches])
 
 
-def _numbers(data: EpisodeData, start: np.ndarray, episode: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(data: Dataset, start: np.ndarray, episode: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     rows = {row.index: row for row in data.source.episodes}
-    actions = np.zeros((len(start), length, data.source.action_dim), np.float32)
+    actions = np.zeros((len(start), length, len(data.source.action_names)), np.float32)
     task = np.zeros(len(start), np.int64)
     for k in np.unique(episode):
         arrays = data.source.arrays(int(k))

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lara.data.example import frames_alone
 from lara.errors import ConfigError, LaraError, nearest
 from lara.launch import build_data
 from lara.pages.render import write_page
@@ -58,8 +59,7 @@ def probe(config: Mapping[str, Any]) -> Probed:
     if "data" not in source:
         raise ConfigError(f"{config['checkpoint']} was imported and knows no data; give data_of=<a run on this data>")
     # of a stranger's configuration no folder is taken but the data's own: nothing is written where it says
-    elsewhere = {key: None for key in ("cache_folder", "labels", "codes", "latents") if key in source["data"]}
-    settings = {**source["data"], **elsewhere, "cameras": []} | ({"root": config["root"]} if config["root"] else {})
+    settings = frames_alone(source["data"]) | ({"root": config["root"]} if config["root"] else {})
     data = build_data({**source, "inherit": None, "data": settings})
     data.prepare()
     found = _run(_Asked(lam, data, config), config["probe"])

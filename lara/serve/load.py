@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lara.config.build import build
+from lara.data.card import Cards
 from lara.errors import CheckpointError
 from lara.nn.weightless import filled_elsewhere
 from lara.serve.limits import no_larger_than
@@ -51,14 +52,21 @@ def load_policy_side(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, 
 def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoint | Export]:
     """The latent action model of a run, a checkpoint or an exported folder, in eval mode, and where it came from.
 
-    `saved.card` says which frames it was trained on (frame_gap, lam_cameras, lam_image_size, image_fit). Arguments and
-    errors are those of `load_system`; CheckpointError, too, when there is no latent action model.
+    `lam_facts(saved)` says which frames it was trained on. Arguments and errors are those of `load_system`;
+    CheckpointError, too, when there is no latent action model.
     """
     saved = read_saved(checkpoint)
     config = _system_config(saved)
     _require("lam", config, checkpoint)
     own = {name: value for name, value in saved.weights(ema=ema).items() if name.startswith("lam.")}
     return _filled(config["lam"], {k.removeprefix("lam."): v for k, v in own.items()}, checkpoint), saved
+
+
+def lam_facts(saved: Checkpoint | Export) -> dict[str, Any]:
+    """What is known of the frames that a LAM was trained on: some of frame_gap, fps, lam_cameras, lam_image_size,
+    image_fit. Raises CheckpointError for records that are none."""
+    with decoding(saved.path, CheckpointError):
+        return Cards.from_dict(saved.card).lam_facts() if "embodiments" in saved.card else dict(saved.card)
 
 
 def _system_config(saved: Checkpoint | Export) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from lara.data.card import DataCard
+from lara.data.card import Cards, DataCard
 from lara.data.frames.resize import resize_area
 from lara.errors import CheckpointError, SpecError
 from lara.serve.client import PolicyCard
@@ -29,6 +29,7 @@ def load_policy(
     device: str = "cpu",
     threads: int | None = None,
     latents: str = "use",
+    embodiment: str | None = None,
 ) -> TrainedPolicy:
     """A run folder, one checkpoint folder, or one made by `lara export policy to=native` -> a policy that acts.
 
@@ -43,10 +44,11 @@ def load_policy(
         latents: of a policy that generates latents beside actions, what the actions get of them: "use", or one of
             ALAM's test-time interventions "freeze", "block", "shuffle" (004, Table 11); it becomes part of the policy's
             identity.
+        embodiment: as which of the robots that the policy was trained on it acts; None: there is only one.
 
     Raises:
         CheckpointError: when the checkpoint has no policy or does not fill it completely.
-        ConfigError: for an intervention on a policy without latents.
+        ConfigError: for an intervention on a policy without latents, and for an embodiment that it does not know.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -56,7 +58,7 @@ def load_policy(
         system.intervene(latents)
         identity += f", latents={latents}"
     with decoding(saved.path / "data.json", CheckpointError):
-        card = DataCard.from_dict(saved.card)
+        card = Cards.from_dict(saved.card).only(embodiment)
     return TrainedPolicy(system.to(device), card, steps=steps, identity=identity)
 
 
@@ -134,8 +136,17 @@ class CheckpointPolicy(TrainedPolicy):
         device: str = "cpu",
         threads: int | None = None,
         latents: str = "use",
+        embodiment: str | None = None,
     ) -> None:
-        made = load_policy(checkpoint=checkpoint, ema=ema, steps=steps, device=device, threads=threads, latents=latents)
+        made = load_policy(
+            checkpoint=checkpoint,
+            ema=ema,
+            steps=steps,
+            device=device,
+            threads=threads,
+            latents=latents,
+            embodiment=embodiment,
+        )
         super().__init__(made.system, made.data, steps=steps, identity=made.identity)
 
 

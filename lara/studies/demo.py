@@ -104,5 +104,5 @@ def _cameras(config: Mapping[str, Any], run: str) -> tuple[str, ...]:
     the LAM's frames."""
     if config["camera"] is None or run == "blind":
         return ()
-    sides = {"lam": ("lam_cameras",), "dit_only": ("cameras",)}.get(run, ("cameras", "lam_cameras"))
+    sides = {"lam": ("lam.cameras",), "dit_only": ("cameras",)}.get(run, ("cameras", "lam.cameras"))
     return tuple(f"data.{side}=[{config['camera']}]" for side in sides)

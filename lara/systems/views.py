@@ -25,7 +25,7 @@ def fold_views(batch: Batch, frames: int, *, hint: str) -> tuple[Tensor, Tensor]
     found, cameras = batch.frames_BFVCHW.shape[1:3]
     if found != frames or cameras < 1:
         raise ConfigError(
-            f"this system reads {frames} frames of at least 1 camera, got {found} of {cameras}; set data.lam_cameras "
+            f"this system reads {frames} frames of at least 1 camera, got {found} of {cameras}; set data.lam.cameras "
             f"to the LAM's cameras and {hint}"
         )
     # one camera: a plain view of the batch, so that nothing is copied in the usual case

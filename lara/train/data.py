@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from lara.types import Batch
 
 
-class Card(Protocol):
-    """Everything serving needs to undo the transforms of training; JSON-able."""
+class Cards(Protocol):
+    """Everything serving needs to undo the transforms of training, robot by robot; JSON-able."""
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -33,6 +33,6 @@ class TrainingData(Protocol):
 
     def validation_batches(self, *, batch_size: int, limit: int) -> Iterable[Batch]: ...
 
-    def card(self) -> Card: ...
+    def cards(self) -> Cards: ...
 
     def __len__(self) -> int: ...

@@ -22,5 +22,5 @@ def require_actions(stage: Stage, system: System, *, dims: int, source: str) -> 
             f"stage '{stage.name}' weighs {', '.join(wanting)}: expected data with robot actions, {source} has none "
             f"(0 action dimensions). Set {', '.join(f'stage.weights.{name}=null' for name in wanting)} to learn from "
             "its frames alone, train a stage that does (experiment=rotvla/tiny_lam, rotvla/tiny_pretrain), or "
-            "give latents as actions (data.labels, from `lara label`)"
+            "give latents as actions (data.actions, from `lara label`)"
         )

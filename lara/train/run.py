@@ -135,7 +135,7 @@ class Run:
 
         Raises CheckpointError when the data is not what it was.
         """
-        card, progress = data.card().to_dict(), Progress()
+        card, progress = data.cards().to_dict(), Progress()
         if checkpoint is not None:
             warn_about_card(checkpoint.card, card)
             progress = restore_progress(checkpoint, data_length=len(data))

@@ -55,7 +55,6 @@ VQ = {"_target_": "lara.latents.vq.VQSpace", "dim": 4, "codes": 8}
 # buildable, and a value of no file of conf/: an option that a comment there offers, what `lara import` writes down, and
 # policies that fail on purpose
 ONLY_FROM_CODE = {
-    "lara.data.actions.relative.RelativeActions",
     "lara.lam.moto.MotoEncoder",
     "lara.lam.moto.MotoFormer",
     "lara.lam.moto.MotoDecoder",

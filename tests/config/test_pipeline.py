@@ -17,7 +17,7 @@ SMALL = [
     "horizon=4",
     "runtime={batch_size: 4, log_every: 2, save_every: 2, validate_every: null, validation_limit: 0}",
     "data.embodiment=dot",
-    "data.lam_cameras=[top]",
+    "data.lam.cameras=[top]",
 ]
 
 
@@ -131,8 +131,8 @@ def test_alam_runs_to_a_policy_that_acts_under_every_intervention(data):
 
 
 OF_A_DOT = [
-    *("~data.layout.action.dz", "~data.layout.action.gripper"),
-    *("~data.layout.state", "+data.layout.state={x: right_x, y: right_y}"),
+    *("~data.actions.action.dz", "~data.actions.action.gripper"),
+    *("~data.actions.state", "+data.actions.state={x: right_x, y: right_y}"),
 ]
 OTHERS = {
     "lara/tiny": (["lam", "joint"], []),
@@ -162,7 +162,7 @@ def test_every_other_paper_runs_to_a_policy_that_acts(data, experiment):
 
 
 def test_an_intervention_on_a_policy_without_latents_says_so(data):
-    assert _train(data, "demo/dit_only", "data.lam_cameras=[]") == 0
+    assert _train(data, "demo/dit_only", "data.lam.cameras=[]") == 0
     with pytest.raises(ConfigError, match="generates no latents to freeze"):
         load_policy(checkpoint=str(data / "demo/dit_only"), latents="freeze")
 

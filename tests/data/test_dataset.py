@@ -8,11 +8,11 @@ import torch
 
 from lara.config.build import build
 from lara.data.actions.normalize import Statistics
-from lara.data.dataset import EpisodeData
+from lara.data.dataset import Dataset
 from lara.data.frames.encode import ImageStorage
 from lara.data.lam_inputs.sampling import Clip
 from lara.errors import ConfigError, DataError
-from tests.data import worlds
+from tests.data import flat, worlds
 
 LENGTHS = (5, 9, 7, 6, 8, 3, 12, 4)
 H = 4
@@ -24,7 +24,7 @@ def made(tmp_path_factory):
     return root, worlds.write(root, LENGTHS)
 
 
-def data(made, **changes) -> EpisodeData:
+def data(made, **changes) -> Dataset:
     settings = {
         "root": made[0],
         "horizon": H,
@@ -40,7 +40,7 @@ def data(made, **changes) -> EpisodeData:
         "state_normalizer": "identity",
         "cache_workers": 0,
     }
-    return EpisodeData(**{**settings, **changes})
+    return flat.dataset(**{**settings, **changes})
 
 
 def places(index) -> list[tuple[int, int]]:
@@ -237,7 +237,7 @@ def test_statistics_from_outside_are_used_also_through_a_configuration(made):
         "state": Statistics.of(np.array([[0.0] * 2, [1.0] * 2])),
     }
     config = {
-        "_target_": "lara.data.dataset.EpisodeData",
+        "_target_": "lara.data.dataset.Dataset",
         "root": str(made[0]),
         "horizon": H,
         "cameras": [],
@@ -294,8 +294,8 @@ WRONG = {
     "unknown camera": ({"cameras": ["tpo"]}, "top"),
     "narrow actions": ({"action_dim_max": 2}, "action_dim_max is 2"),
     "narrow state": ({"state_dim_max": 1}, "state_dim_max is 1"),
-    "no horizon": ({"horizon": 0}, "horizon=0"),
-    "negative shift": ({"random_shift": -1}, "random_shift=-1"),
+    "no horizon": ({"horizon": 0}, "positive horizon"),
+    "negative shift": ({"random_shift": -1}, "got -1"),
     "another robot": ({"robot": worlds.robot(action=2)}, "the robot card 2"),
 }
 
@@ -313,11 +313,15 @@ def test_frames_outside_the_dataset_are_refused(made):
             one.batch(wrong)
 
 
-def test_a_dataset_without_a_card_asks_for_one(tmp_path):
+def test_a_dataset_without_a_card_gets_one_that_says_what_is_unknown(tmp_path):
     worlds.write(tmp_path / "set", LENGTHS)
     (tmp_path / "set/meta/lara.json").unlink()
-    with pytest.raises(ConfigError, match="robot_card"):
-        data((tmp_path / "set", None))
+    one = data((tmp_path / "set", None))
+    assert one.robot.action.control == "unknown"
+    assert any("data.robot.control" in line for line in one.assumed)
+    said = data((tmp_path / "set", None), robot={"control": "delta", "rotation": "none", "gripper": "none"}).robot
+    assert said.action.names == worlds.robot().action.names
+    assert said.action.control == "delta"
     for card in (worlds.robot(), worlds.robot().to_dict()):
         assert data((tmp_path / "set", None), robot=card).card().robot == worlds.robot()
 

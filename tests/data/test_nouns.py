@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lara.data.actions.in_order import InOrder
 from lara.data.actions.normalize import Statistics
 from lara.data.augment.shifts import random_shifts, shift
-from lara.data.card import DataCard
+from lara.data.card import Cards, DataCard
 from lara.data.episode import Episode
 from lara.data.robot import RobotCard
-from lara.errors import DataError, SpecError
+from lara.errors import ConfigError, DataError, SpecError
 from tests.data import worlds
 
 
@@ -90,14 +92,15 @@ def data_card() -> DataCard:
         embodiment="toy",
         slot=2,
         instructions=("öffne die Schublade",),
+        actions=InOrder(),
     )
 
 
 def test_data_card_survives_json_bit_for_bit():
     card = data_card()
-    again = DataCard.from_json(card.to_json())
+    again = DataCard.from_dict(json.loads(json.dumps(card.to_dict())))
     assert again == card
-    assert again.to_json() == card.to_json()
+    assert again.to_dict() == card.to_dict()
     x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     np.testing.assert_array_equal(again.normalizer_of_actions().normalize(x), card.normalizer_of_actions().normalize(x))
     assert again.normalizer_of_states().mode == "mean_std"
@@ -109,10 +112,27 @@ def test_a_foreign_card_is_refused():
         DataCard.from_dict({k: v for k, v in data.items() if k != "horizon"})
     with pytest.raises(DataError, match="colour"):
         DataCard.from_dict({**data, "colour": 1})
-    with pytest.raises(DataError):
-        DataCard.from_json("[1]")
-    with pytest.raises(DataError):
-        DataCard.from_json("{")
+    with pytest.raises(DataError, match="expects the keys"):
+        DataCard.from_dict([1])
+    for other in ([1], {}, {"embodiments": [1]}, {"embodiments": {"other": data}}, data):
+        with pytest.raises(DataError):
+            Cards.from_dict(other)
+
+
+def test_a_policy_of_several_robots_is_asked_which():
+    one, other, video = (replace(data_card(), embodiment=name) for name in ("one", "other", "video"))
+    nothing = replace(video.robot.action, names=(), low=(), high=())
+    empty = {**video.statistics, "action": Statistics.of(np.zeros((3, 0)))}
+    video = replace(video, robot=replace(video.robot, action=nothing), statistics=empty)
+    assert Cards([one]).only() == Cards([one, video]).only() == one
+    assert Cards([one, other]).only("other") == other
+    assert Cards([video]).only() == video
+    with pytest.raises(ConfigError, match=r"2 embodiments.*\['one', 'other'\]"):
+        Cards([one, other, video]).only()
+    with pytest.raises(ConfigError, match=r"no embodiment 'oen'.*'one'"):
+        Cards([one, other]).only("oen")
+    with pytest.raises(DataError, match="two data cards"):
+        Cards([one, one])
 
 
 def test_shift_moves_pixels_and_repeats_the_border():

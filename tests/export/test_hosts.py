@@ -40,7 +40,7 @@ def run(request, data):
     recipe = [f"experiment=hosts/{request.param}", "size=tiny"]
     without = [o for o in common if not o.startswith("lam.")]
     assert main(["train", *recipe, "twin=base", *without, f"output={root}/base"]) == 0
-    given = [*common, "data.lam_cameras=[top]", f"stage.load.policy={root}/base"]
+    given = [*common, "data.lam.cameras=[top]", f"stage.load.policy={root}/base"]
     assert main(["train", *recipe, "twin=lora", *given, f"output={root}/lora"]) == 0
     return request.param, root
 

@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     collect = ["collect", "benchmark=toy", "tasks=[reach-red,reach-blue]", "episodes=2", f"output={root}/data"]
     assert main([*collect, "processes=1"]) == 0
-    common = ["experiment=demo/lara", f"data.root={root}/data", *SMALL, "data.cameras=[top]", "data.lam_cameras=[top]"]
+    common = ["experiment=demo/lara", f"data.root={root}/data", *SMALL, "data.cameras=[top]", "data.lam.cameras=[top]"]
     given = [*common, "stage.steps=2", "stage.load={}", "optim.lr=0.01"]
     assert main(["train", *given, f"output={root}/plain"]) == 0
     assert main(["train", *given, f"output={root}/lora", "peft=expert_lora"]) == 0

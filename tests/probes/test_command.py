@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from lara.config.build import build
-from lara.data.dataset import EpisodeData
 from lara.data.frames.encode import ImageStorage
 from lara.errors import ConfigError, DataError
 from lara.probes.clips import latents, predict, sample_clips
-from tests.data import worlds
+from tests.data import flat, worlds
 from tests.tiny import tiny_lam, tiny_latbot
 
 LAM = {
@@ -57,7 +56,7 @@ def settings(root):
 @pytest.mark.parametrize("view", [0, 1])
 def test_clips_hold_the_frames_and_actions_that_they_name(dataset, view):
     root, episodes = dataset
-    data = EpisodeData(**settings(root))
+    data = flat.dataset(**settings(root))
     data.prepare()
     clips = sample_clips(data, data.validation_episodes, offsets=(0, 2, 7), limit=12, view=view)
     assert len(clips) == 12
@@ -77,7 +76,7 @@ def test_clips_hold_the_frames_and_actions_that_they_name(dataset, view):
 
 
 def test_clips_that_cannot_be_are_refused(dataset):
-    data = EpisodeData(**settings(dataset[0]))
+    data = flat.dataset(**settings(dataset[0]))
     with pytest.raises(DataError, match="at least two"):
         sample_clips(data, [0, 1], offsets=(0, 40), limit=4)
     with pytest.raises(ConfigError, match="ascend from 0"):
@@ -109,7 +108,7 @@ def run(dataset, tmp_path_factory):
     records |= {"train": {"step": 7}, "parts": part_paths(system)}
     records["config"] = {
         "system": {"_target_": "lara.systems.lam.LamSystem", "lam": LAM},
-        "data": {"_target_": "lara.data.dataset.EpisodeData", **settings(dataset[0])},
+        "data": flat.config(**settings(dataset[0])),
     }
     tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
     write_checkpoint(output, step=7, tensors=tensors, records=records, keep_last=1)
@@ -183,7 +182,7 @@ def test_a_model_that_reads_words_and_state_is_probed_too(dataset, tmp_path):
     system = build(config)
     records = {name: {} for name in ("optimizer", "data", "versions")}
     records |= {"train": {"step": 7}, "parts": part_paths(system)}
-    data = {"_target_": "lara.data.dataset.EpisodeData", **settings(dataset[0])}
+    data = flat.config(**settings(dataset[0]))
     records["config"] = {"system": config, "data": data}
     tensors = {"system": system.state_dict(), "optimizer": {}, "rng": {}}
     write_checkpoint(tmp_path / "run", step=7, tensors=tensors, records=records, keep_last=1)

@@ -32,10 +32,10 @@ def start_from(world: World) -> None:
 
 def inherit(world: World) -> None:
     """lara train inherit=RUN"""
-    from lara.launch import build_data, with_embodiment
+    from lara.launch import build_data, with_embodiments
 
     data = {"embodiment": "dot", "slot": 0}
-    build_data(with_embodiment({"inherit": str(world.run), "slots": 4, "data": data, "system": {}}))
+    build_data(with_embodiments({"inherit": str(world.run), "slots": 4, "data": data, "system": {}}))
 
 
 def go_on(world: World) -> None:
@@ -105,7 +105,7 @@ def compare(world: World) -> None:
 
 
 def labels(world: World) -> None:
-    """data.codes.root=SIDECAR"""
+    """data.lam.codes.root=SIDECAR"""
     from lara.data.lam_inputs.labels import LatentActions
 
     _ = LatentActions(root=world.root / "labels", column="z", prefix="latent").dim()

@@ -201,7 +201,7 @@ KINDS = [
         ("a tracker", lambda w: {"_target_": "lara.train.tracking.JsonlTracker"}, "control"),
         (
             "a dataset",
-            lambda w: {"_target_": "lara.data.lam_inputs.labels.LatentActions", "root": str(w.videos)},
+            lambda w: {"_target_": "lara.data.actions.latent.LatentActions", "root": str(w.videos)},
             "control",
         ),
         ("a benchmark", lambda w: {"_target_": "sim_eval.toy.Reach"}, "control"),

@@ -10,7 +10,7 @@ from lara.studies.policies_page import markdown
 from tests.studies.doubles import InThisProcess, Never
 
 SMALL = [
-    *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam_cameras=[top]"),
+    *("image_size=32", "horizon=4", "stage.steps=2", "data.cameras=[top]", "data.lam.cameras=[top]"),
     *("policy.expert.width=32", "policy.expert.blocks=4", "policy.backbone.width=32", "lam.encoder.width=32"),
     *("lam.former.width=32", "lam.decoder.width=32", "lam.decoder.layers=1"),
     "runtime={batch_size: 4, log_every: 2, save_every: 2, validate_every: null, validation_limit: 0}",

@@ -1,18 +1,18 @@
 """Action chunks of H steps: the frames they are of, their statistics, and robot units <-> normalised.
 
 One form for actions that stay absolute (one affine map for all steps) and for those learned relative to the state they
-start at (one map per step, see `data.relative`), so that a batch and a server cannot disagree about which it is.
+start at (one map per step, see `relative.py`), so that a batch and a server cannot disagree about which it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lara.data.actions.normalize import Mode, Normalizer, RelativeNormalizer, Statistics
-from lara.data.actions.relative import Pairing
+from lara.data.actions.pairing import Pairing
 from lara.data.sources.numbers import Numbers
 from lara.errors import ConfigError
 
@@ -57,18 +57,29 @@ class ChunkNormalizer:
 
 
 def fit(
-    numbers: Numbers, samples: np.ndarray, *, horizon: int, real_N: np.ndarray, pairing: Pairing | None
+    learned: Sequence[tuple[Numbers, np.ndarray]], *, horizon: int, pairing: Pairing | None
 ) -> dict[str, Statistics]:
-    """{"action", "state"} of these frames; with a pairing, actions are of the chunks that start at them.
+    """{"action", "state"} of some frames; with a pairing, actions are of the chunks that start at them.
+
+    Args:
+        learned: numbers of one or more datasets of one robot, each with the frame numbers that count.
+        horizon: H.
+        pairing: of relative actions.
 
     Steps past an episode's end are not counted. Raises DataError when, with a pairing, no chunk reaches step H.
     """
-    state = Statistics.of(numbers.states[samples])
+    state = Statistics.of(np.concatenate([numbers.states[samples] for numbers, samples in learned]))
     if pairing is None:
-        return {"action": Statistics.of(numbers.actions[samples[real_N[samples]]]), "state": state}
-    inside, real = window(numbers, samples, horizon, real_N)
-    reference = pairing.reference(numbers.states[samples])
-    action = RelativeNormalizer.fit(numbers.actions[inside], reference, relative=pairing.relative, real=real)
+        # video has no action that is real, nor any number of one
+        real = [n.actions[samples[n.real[samples]] if n.actions.shape[1] else samples] for n, samples in learned]
+        return {"action": Statistics.of(np.concatenate(real)), "state": state}
+    windows = [window(numbers, samples, horizon, numbers.real) for numbers, samples in learned]
+    action = RelativeNormalizer.fit(
+        np.concatenate([n.actions[inside] for (n, _), (inside, _) in zip(learned, windows, strict=True)]),
+        np.concatenate([pairing.reference(numbers.states[samples]) for numbers, samples in learned]),
+        relative=pairing.relative,
+        real=np.concatenate([real for _, real in windows]),
+    )
     return {"action": action, "state": state}
 
 

@@ -1,6 +1,6 @@
 """Actions as absolute end-effector poses: position 3, rotation 6D, gripper (RotVLA 001, section 4.1), and the way back.
 
-`data.layout` may be an `AbsolutePose`. The chunk at t then holds poses:
+With `data.actions: AbsolutePose` the chunk at t then holds poses:
 
     robot with absolute control: the pose that a_{t+k} commands.
     robot with delta control:    the pose that the state shows at t+k+1, which the action led to. An episode's last
@@ -10,26 +10,30 @@
 The gripper's number is a_{t+k}'s own in both, and so is its unit. Poses are metres and two columns of the rotation
 matrix (Zhou et al. 2019), in the frame that the robot's numbers are in; what a policy returns is made orthonormal by
 Gram-Schmidt. Displacements are right as commands only where the robot reaches, within a step, what it is sent to:
-robosuite's OSC (LIBERO) covers 10 to 22 % of it, so such data is refused (`PoseActions.targets`).
+robosuite's OSC (LIBERO) covers 10 to 22 % of it, so such data is refused (`PoseActions.poses`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, cast, get_args
+from dataclasses import dataclass, fields
+from typing import ClassVar, cast, get_args
 
 import numpy as np
 
+from lara.data.actions.placement import Placement
+from lara.data.actions.representation import Codec, Representation
 from lara.data.actions.rotations import WIDTH, Form, from_matrix, matrix_to_rot6d, rot6d_to_matrix, to_matrix
-from lara.data.robot import RobotCard
+from lara.data.robot import RobotCard, require_said
+from lara.data.sources.numbers import Numbers
+from lara.data.sources.source import Source
 from lara.errors import ConfigError, nearest
 
 _TURNS = ("euler_xyz", "axis_angle")  # the forms in which a change of orientation can be counted in units
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbsolutePose:
+class AbsolutePose(Representation):
     """Which of a robot's numbers are its end effector's pose. Their order in the names counts, not that in the card.
 
     position, rotation:  names of actions: x y z, and the rotation in the form that the robot's card says.
@@ -71,28 +75,28 @@ class AbsolutePose:
         """The conversion for one robot. Raises ConfigError for a robot whose actions are no poses or changes of one."""
         return PoseActions(self, robot)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; inverse of `AbsolutePose(**...)`."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
-
-class PoseActions:
+class PoseActions(Codec):
     """One robot's A actions <-> P = 9 numbers of a pose, or 10 with a gripper. Made by `AbsolutePose.bind`."""
 
     def __init__(self, pose: AbsolutePose, robot: RobotCard) -> None:
         spec = robot.action
+        require_said(robot, "control", "rotation", "gripper", doing="data.actions (AbsolutePose)")
         if spec.rotation == "none":
             raise ConfigError(
                 f"the actions of '{robot.name}' say no orientation (rotation=none), so no absolute pose can be made of "
-                "them; leave data.layout at null"
+                "them; use data.actions=InOrder"
             )
         if spec.control == "velocity" or (spec.control == "delta" and spec.rotation not in _TURNS):
             raise ConfigError(
                 f"poses come from absolute control, or delta control with turns as {' or '.join(_TURNS)}; the actions "
                 f"of '{robot.name}' have control={spec.control}, rotation={spec.rotation}"
             )
+        super().__init__(
+            Placement.in_order(9 + (pose.gripper is not None)), Placement.in_order(len(robot.observation.state))
+        )
         if (pose.gripper is None) != (spec.gripper == "none"):
-            raise ConfigError(f"data.layout.gripper={pose.gripper}, but the card says gripper={spec.gripper}")
+            raise ConfigError(f"data.actions.gripper={pose.gripper}, but the card says gripper={spec.gripper}")
         self.delta = spec.control == "delta"
         named = [*pose.position, *pose.rotation, *([] if pose.gripper is None else [pose.gripper])]
         self._position = _places("position", pose.position, spec.names, 3)
@@ -100,7 +104,7 @@ class PoseActions:
         self._gripper = None if pose.gripper is None else _places("gripper", [pose.gripper], spec.names, 1)
         if sorted(named) != sorted(spec.names):
             raise ConfigError(
-                f"data.layout must name each action of '{robot.name}' once: {list(spec.names)}; it names {named}"
+                f"data.actions must name each action of '{robot.name}' once: {list(spec.names)}; it names {named}"
             )
         self._name, self._dim, self._form = robot.name, spec.dim, cast(Form, spec.rotation)
         self._tolerance = pose.tolerance
@@ -108,7 +112,7 @@ class PoseActions:
         given = [f.name for f in fields(pose) if f.name in own and getattr(pose, f.name) is not None]
         if len(given) != len(own) * self.delta:
             raise ConfigError(
-                f"'{robot.name}' has control={spec.control}: data.layout must give "
+                f"'{robot.name}' has control={spec.control}: data.actions must give "
                 f"{'all' if self.delta else 'none'} of {', '.join(own)}; it gives {', '.join(given) or 'none'}"
             )
         if pose.state_position is None or pose.state_rotation is None or pose.state_form is None:
@@ -119,19 +123,19 @@ class PoseActions:
         self._state_rotation = _places("state_rotation", pose.state_rotation, seen, WIDTH[pose.state_form])
         self._metres, self._radians = pose.metres, pose.radians
 
-    @property
-    def count(self) -> int:
-        """P."""
-        return 9 + (self._gripper is not None)
+    def targets(self, source: Source, numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
+        """See `Codec.targets`."""
+        poses, real = self.poses(numbers.actions, numbers.states, last=numbers.ends - 1)
+        return poses, real & numbers.real
 
-    def targets(self, actions: np.ndarray, states: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def poses(self, actions: np.ndarray, states: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All N frames of a dataset, actions (N, A) and states (N, S) in robot units -> (N, P) float32 poses, and (N,)
         False where there is none (0 there).
 
         last: frame numbers of the episodes' last frames. Raises DataError for numbers that are no orientation, and
         ConfigError where displacements between recorded poses would not have been the recorded commands.
         """
-        out = np.zeros((len(actions), self.count), np.float32)
+        out = np.zeros((len(actions), self.action.count), np.float32)
         real = np.ones(len(actions), bool)
         if self.delta:
             real[last] = False
@@ -147,13 +151,13 @@ class PoseActions:
             out[real, 9:] = actions[real][:, self._gripper]
         return out, real
 
-    def robot_actions(self, poses: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """Poses (..., h, P) of a chunk -> (..., h, A) in robot units, float64.
+    def commands(self, converted: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Poses (..., h, P) of chunks -> (..., h, A) in robot units, float64.
 
         states: (..., S) in robot units, at the chunk's first step; only delta control depends on it. Rotations are the
         canonical ones of `rotations` (w >= 0, angles in [0, pi]). Raises DataError for poses without a direction.
         """
-        poses = np.asarray(poses, np.float64)
+        poses = np.asarray(converted, np.float64)
         position, rotation = poses[..., :3], rot6d_to_matrix(poses[..., 3:9])
         out = np.zeros((*poses.shape[:-1], self._dim))
         if self.delta:
@@ -190,7 +194,7 @@ class PoseActions:
                 raise ConfigError(
                     f"'{self._name}' does not go where it is sent: the displacements between recorded poses ({part}) "
                     f"are {gain:.2f} of the recorded commands and {off:.0%} off them, {self._tolerance:.0%} is "
-                    "allowed. Either data.layout's units, names, form or the frame of turns are wrong, or the "
+                    "allowed. Either data.actions' units, names, form or the frame of turns are wrong, or the "
                     "controller lags (robosuite's OSC does), and displacements would undershoot as commands; then "
                     "record the poses that it was sent to as actions, with control=absolute in the card"
                 )
@@ -198,10 +202,10 @@ class PoseActions:
 
 def _places(what: str, names: Sequence[str], offered: tuple[str, ...], width: int) -> np.ndarray:
     if len(names) != width or len(set(names)) != width:
-        raise ConfigError(f"data.layout.{what} must be {width} different names, got {list(names)}")
+        raise ConfigError(f"data.actions.{what} must be {width} different names, got {list(names)}")
     for name in names:
         if name not in offered:
-            raise ConfigError(f"data.layout.{what}: no '{name}' in the robot's card. {nearest(name, offered)}")
+            raise ConfigError(f"data.actions.{what}: no '{name}' in the robot's card. {nearest(name, offered)}")
     return np.array([offered.index(name) for name in names], np.int64)
 
 

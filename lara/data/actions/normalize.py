@@ -1,4 +1,4 @@
-"""Numbers in robot units <-> numbers a network likes: statistics, and an exact pair of affine maps."""
+"""Numbers in robot units <-> numbers a network likes: statistics, and pairs of affine maps that undo each other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from lara.errors import DataError, nearest
 
 Mode = Literal["mean_std", "min_max", "quantile", "identity"]
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+CLIP = 5.0  # the quantile mode's bound: half-widths of [q01, q99] from its centre
+REST = 100.0  # [min, max] is this many times as wide as [q01, q99]: so a dimension rests and sometimes moves
 
 _FIELDS = ("min", "max", "mean", "std", "q01", "q99")
 
@@ -67,10 +70,18 @@ class Statistics:
 class Normalizer:
     """y = (x - offset) / scale on the last axis, and its inverse; numpy and torch, any leading axes.
 
-    mean_std: zero mean, unit std. min_max: [min, max] -> [-1, 1]. quantile: [q01, q99] -> [-1, 1], values beyond are
-    not clipped (the map stays invertible). identity: no change. A dimension whose range is almost nothing is only
-    shifted (scale 1), so that noise in the last digits is never blown up. A dimension whose q01 and q99 agree although
-    it does move (a gripper that is open 99 % of the time) uses [min, max] in quantile mode.
+    mean_std: zero mean, unit std. min_max: [min, max] -> [-1, 1]. quantile: [q01, q99] -> [-1, 1]. identity: no change.
+    A dimension whose range is almost nothing is only shifted (scale 1), so that noise in the last digits is never
+    blown up.
+
+    The quantile mode is bounded, |y| <= `CLIP`, because a value far outside [q01, q99] would outweigh a whole batch:
+
+    - A dimension that rests takes [min, max] instead: its [q01, q99] is less than 1/`REST` of [min, max], as of a
+      gripper that is open 99 % of the time, or of a joint that trembles by 1e-4 rad and rarely moves by 3.
+    - What lies farther out than CLIP is normalised as if it stood at CLIP. So `unnormalize` inverts `normalize` exactly
+      up to that distance, twice the width of [q01, q99] beyond either end. The other modes stay exact everywhere.
+
+    `data.actions.remarks` says in words where either happens.
 
     kept: (D,) True for dimensions that are left as they are in every mode.
     """
@@ -87,33 +98,34 @@ class Normalizer:
         elif mode == "min_max":
             offset, scale = (low + high) / 2, (high - low) / 2
         elif mode == "quantile":
-            still = _almost_nothing((q99 - q01) / 2, q01, q99)
+            still = resting(statistics)
             low, high = np.where(still, low, q01), np.where(still, high, q99)
             offset, scale = (low + high) / 2, (high - low) / 2
         if mode != "identity":
             scale = np.where(_almost_nothing(scale, offset, offset), 1.0, scale)
+        limit = np.full(self.dim, CLIP if mode == "quantile" else np.inf)
         if kept is not None:
             offset, scale = np.where(kept, 0.0, offset), np.where(kept, 1.0, scale)
+            limit = np.where(kept, np.inf, limit)
         self.offset: np.ndarray = offset
         self.scale: np.ndarray = scale
+        self.limit: np.ndarray = limit
 
     def normalize(self, x: Array) -> Array:
         """(..., D) robot units -> (..., D) normalised, same dtype and device. Raises DataError for another D."""
-        offset, scale = self._like(x)
-        return (x - offset) / scale
+        offset, scale, limit = self._like(x)
+        y = (x - offset) / scale
+        return y if self.mode != "quantile" else y.clip(-limit, limit)
 
     def unnormalize(self, y: Array) -> Array:
-        """(..., D) normalised -> (..., D) robot units; inverse of `normalize`."""
-        offset, scale = self._like(y)
+        """(..., D) normalised -> (..., D) robot units; inverse of `normalize` up to the clip."""
+        offset, scale, _ = self._like(y)
         return y * scale + offset
 
-    def _like(self, x: Array) -> tuple[Array, Array]:
+    def _like(self, x: Array) -> tuple[Array, Array, Array]:
         if x.shape[-1] != self.dim:
             raise DataError(f"normaliser knows {self.dim} dimensions, got an array whose last axis is {x.shape[-1]}")
-        if isinstance(x, torch.Tensor):
-            offset = torch.as_tensor(self.offset, dtype=x.dtype, device=x.device)
-            return offset, torch.as_tensor(self.scale, dtype=x.dtype, device=x.device)
-        return self.offset.astype(x.dtype), self.scale.astype(x.dtype)
+        return _as(x, self.offset), _as(x, self.scale), _as(x, self.limit)
 
 
 class RelativeNormalizer:
@@ -124,7 +136,8 @@ class RelativeNormalizer:
     The farther a step, the larger its distance from the start: with one scale for all, the first steps of a relative
     chunk would be nearly 0. So each of H steps has statistics of its own (GR00T N1.6 and N1.7, relative_stats). A dim
     that stays absolute (a gripper) has the same statistics at every step. The difference is per number: right for
-    joints and positions; a rotation's has to be taken before, see data.actions.rotations.
+    joints and positions; a rotation's has to be taken before, see data.actions.rotations. The quantile mode is bounded
+    as that of `Normalizer`.
 
     statistics: of H * A numbers, steps outermost, as `fit` makes them. relative: one bool per action dim.
     """
@@ -174,10 +187,11 @@ class RelativeNormalizer:
     def normalize(self, actions: Array, state: Array) -> Array:
         """(..., h, A) absolute actions, h <= H, and the (..., A) state at their start -> (..., h, A) normalised."""
         offset, scale, reference = self._like(actions, state)
-        return (actions - reference - offset) / scale
+        y = (actions - reference - offset) / scale
+        return y if self.mode != "quantile" else y.clip(-CLIP, CLIP)
 
     def unnormalize(self, y: Array, state: Array) -> Array:
-        """(..., h, A) normalised -> (..., h, A) absolute actions; inverse of `normalize` with the same state."""
+        """(..., h, A) normalised -> (..., h, A) absolute actions; `normalize` undone, given the same state."""
         offset, scale, reference = self._like(y, state)
         return y * scale + offset + reference
 
@@ -194,6 +208,23 @@ class RelativeNormalizer:
             return pair[0], pair[1], (state.to(x.dtype) * pair[2])[..., None, :]
         reference = (np.asarray(state) * relative).astype(x.dtype)[..., None, :]
         return offset.astype(x.dtype), scale.astype(x.dtype), reference
+
+
+def resting(statistics: Statistics) -> np.ndarray:
+    """(D,) True where 98 % of the values lie within 1/`REST` of the whole range, or within rounding of each other.
+
+    A single outlier looks the same from here; heavy tails do not (those of robots' recorded motions are 2 to 20 times
+    as wide as [q01, q99]).
+    """
+    low, high, q01, q99 = (np.asarray(getattr(statistics, f), np.float64) for f in ("min", "max", "q01", "q99"))
+    return (REST * (q99 - q01) < high - low) | _almost_nothing((q99 - q01) / 2, q01, q99)
+
+
+def _as(x: Array, numbers: np.ndarray) -> Array:
+    """numbers in the type of x, where x is."""
+    if isinstance(x, torch.Tensor):
+        return torch.as_tensor(numbers, dtype=x.dtype, device=x.device)
+    return numbers.astype(x.dtype)
 
 
 def _almost_nothing(scale: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -1,17 +1,20 @@
 """Decoded, resized frames as one memory-mapped file per camera: what makes training faster than video decoding.
 
 A cache is believed only under its final name, with a manifest that fits: it is built under another name and renamed
-when every byte is on disk. A killed build is continued; what had not been flushed is done again.
+when every byte is on disk. A killed build is continued; what had not been flushed is done again. A frame is believed
+once its checksum was found right, in every process the first time that it is read.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
 import shutil
+import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,24 +24,31 @@ import numpy as np
 from tqdm import tqdm
 
 from lara.data.frames.resize import RESIZE_VERSION, Fit, resize_area
-from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.source import Source
 from lara.errors import DataError
 from lara.store.files import fsync_path
 from lara.store.lock import locked
 from lara.store.records import read_json, write_json
 
-_FORMAT = 1
+_FORMAT = 2
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UNIT = 512  # frames that one worker decodes, flushes and reports at a time
-_FRAMES, _MANIFEST, _PROGRESS, _HASHES = "frames.bin", "manifest.json", "progress.json", "hashes.json"
+_FRAMES, _SUMS, _MANIFEST = "frames.bin", "checksums.bin", "manifest.json"
+_PROGRESS, _HASHES = "progress.json", "hashes.json"
 
 
-@dataclass(frozen=True)
 class FrameCache:
-    """All frames of one camera of one dataset at one size. `frames`: (N, size, size, 3) uint8, read-only, on disk."""
+    """All frames of one camera of one dataset at one size, on disk. `read` gives them out, each checked once."""
 
-    folder: Path
-    frames: np.ndarray
-    checksums: Mapping[str, int]
+    def __init__(self, folder: Path, *, count: int, size: int) -> None:
+        self.folder = folder
+        self._shape = (count, size, size, 3)
+        self._frames = np.memmap(folder / _FRAMES, np.uint8, mode="r", shape=self._shape)
+        self._sums = np.memmap(folder / _SUMS, "<u4", mode="r", shape=(count,))
+        self._checked = np.zeros(count, bool)
+
+    def __len__(self) -> int:
+        return self._shape[0]
 
     @classmethod
     def open(cls, folder: Path, *, key: str, count: int, size: int) -> FrameCache:
@@ -46,39 +56,70 @@ class FrameCache:
         manifest = read_json(folder / _MANIFEST, DataError)
         expected = {"format": _FORMAT, "key": key, "count": count, "size": size}
         found = {name: manifest.get(name) for name in expected} if isinstance(manifest, dict) else {}
-        if found != expected or not isinstance(manifest.get("checksums"), dict):
+        if found != expected:
             raise DataError(f"{folder}: expected a frame cache with {expected}, found {found}; delete the folder")
-        path = folder / _FRAMES
-        length = count * size * size * 3
-        have = path.stat().st_size if path.is_file() else None
-        if have != length:
-            raise DataError(f"{path}: expected {length} bytes, found {have}; delete the folder, it will be built again")
-        frames = np.memmap(path, np.uint8, mode="r", shape=(count, size, size, 3))
-        return cls(folder, frames, manifest["checksums"])
+        for name, length in ((_FRAMES, count * size * size * 3), (_SUMS, count * 4)):
+            path = folder / name
+            have = path.stat().st_size if path.is_file() else None
+            if have != length:
+                raise DataError(
+                    f"{path}: expected {length} bytes, found {have}; delete the folder, it will be built again"
+                )
+        if zlib.crc32((folder / _SUMS).read_bytes()) != manifest.get("sums"):
+            raise DataError(f"{folder / _SUMS}: has changed on disk; delete the folder, it will be built again")
+        return cls(folder, count=count, size=size)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Other processes map the file again; the frames themselves never travel."""
-        return _reopen, (self.folder, self.frames.shape, dict(self.checksums))
+        """Other processes map the files again; the frames themselves never travel."""
+        return _reopen, (self.folder, self._shape[0], self._shape[1])
+
+    def read(self, numbers: np.ndarray) -> np.ndarray:
+        """(n,) frame numbers -> (n, size, size, 3) uint8. Raises DataError for a frame that changed on disk."""
+        images = np.asarray(self._frames[numbers])
+        # what is compared is the copy that is given out
+        for place in np.flatnonzero(~self._checked[numbers]).tolist():
+            number = int(numbers[place])
+            if zlib.crc32(images[place].data) != self._sums[number]:
+                raise DataError(
+                    f"{self.folder}: frame {number} has changed on disk; delete the folder, it will be built again, "
+                    "and look after the disk"
+                )
+            self._checked[number] = True
+        return images
 
     def verify(self) -> None:
-        """Read every byte and compare with the checksums of the build. Raises DataError naming the first bad range."""
-        for unit, checksum in self.checksums.items():
-            begin, end = (int(part) for part in unit.split("-"))
-            if zlib.crc32(self.frames[begin:end].data) != checksum:
-                raise DataError(f"{self.folder}: frames {begin}..{end - 1} have changed on disk; delete the folder")
+        """Read every frame. Raises DataError naming the first bad one."""
+        for begin in range(0, len(self), _UNIT):
+            self._checked[begin : begin + _UNIT] = False
+            self.read(np.arange(begin, min(begin + _UNIT, len(self))))
 
 
-def _reopen(folder: Path, shape: tuple[int, ...], checksums: Mapping[str, int]) -> FrameCache:
-    return FrameCache(folder, np.memmap(folder / _FRAMES, np.uint8, mode="r", shape=shape), checksums)
+def _reopen(folder: Path, count: int, size: int) -> FrameCache:
+    return FrameCache(folder, count=count, size=size)
 
 
-def folder_of(source: LeRobotSource, folder: Path | None) -> Path:
+def frame_count(source: Source) -> int:
+    """Frames of all episodes."""
+    return source.episodes[-1].start + source.episodes[-1].length if len(source.episodes) else 0
+
+
+def read_resized(source: Source, episode: int, camera: str, indices: np.ndarray, size: int, *, fit: Fit) -> np.ndarray:
+    """(n,) frame numbers within the episode -> (n, size, size, 3) uint8. Raises DataError naming the file."""
+    images = source.frames(episode, camera, indices)
+    try:
+        return resize_area(images, size, fit=fit)
+    except DataError as error:
+        place = f"{source.root}: episode {episode} ({source.place(episode, camera)}), camera '{camera}'"
+        raise DataError(f"{place}: {error} (data.image_fit)") from error
+
+
+def folder_of(source: Source, folder: Path | None) -> Path:
     """Where caches live: the folder given, or `<dataset>/.lara-cache`."""
     return source.root / ".lara-cache" if folder is None else Path(folder)
 
 
 def open_or_build(
-    source: LeRobotSource, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None, workers: int = 0
+    source: Source, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None, workers: int = 0
 ) -> FrameCache:
     """The cache of one camera; decoded now, by `workers` processes (0: in this one), if it is not there yet.
 
@@ -86,18 +127,39 @@ def open_or_build(
     the others wait. Raises DataError for frames that do not decode and for a finished cache that does not fit.
     """
     folder = folder_of(source, folder)
-    folder.mkdir(parents=True, exist_ok=True)
     key = cache_key(source, camera, size, fit=fit, folder=folder)
     target = folder / f"{camera}-{size}-{key[:16]}"
-    count = source.frame_count
+    count = frame_count(source)
     if not target.exists():
+        _require_writable(folder)
         with locked(folder / f".lock-{target.name}", wait=True, doing="building a frame cache"):
             if not target.exists():
                 _build(source, camera, size, fit, target, key, workers)
     return FrameCache.open(target, key=key, count=count, size=size)
 
 
-def is_built(source: LeRobotSource, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None) -> bool:
+def _require_writable(folder: Path) -> None:
+    refusal = _unwritable(folder)
+    if refusal is not None:
+        raise DataError(
+            f"{folder}: no frame cache can be written here ({refusal.strerror}); name a place that can be written, "
+            "data.cache.folder=PATH, or read frames from video without a cache, data.cache=null"
+        ) from refusal
+
+
+def _unwritable(folder: Path) -> OSError | None:
+    """Why nothing can be made in the folder: rights alone do not tell (read-only mounts, root)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        return error
+
+
+def is_built(source: Source, camera: str, size: int, *, fit: Fit = "square", folder: Path | None = None) -> bool:
     """Whether `open_or_build` would only open. The key holds the sha256 of the camera's files: a finished cache says
     that every frame of exactly these files was decoded once, so they need not be looked at again."""
     folder = folder_of(source, folder)
@@ -107,7 +169,7 @@ def is_built(source: LeRobotSource, camera: str, size: int, *, fit: Fit = "squar
     return (folder / f"{camera}-{size}-{key[:16]}").exists()
 
 
-def cache_key(source: LeRobotSource, camera: str, size: int, *, fit: Fit, folder: Path) -> str:
+def cache_key(source: Source, camera: str, size: int, *, fit: Fit, folder: Path) -> str:
     """sha256 over the camera's files, the episodes' places in them, the size and the resize method.
 
     See `file_hashes` for `folder`.
@@ -116,15 +178,15 @@ def cache_key(source: LeRobotSource, camera: str, size: int, *, fit: Fit, folder
     for file, digest in file_hashes(source, camera, folder=folder).items():
         total.update(f"{file.relative_to(source.root)} {digest}\n".encode())
     for row in source.episodes:
-        where = row.begins[camera] if source.stored[camera] == "video" else row.first_row
-        total.update(f"{row.length} {where}\n".encode())
+        total.update(f"{row.length} {source.place(row.index, camera)}\n".encode())
     return total.hexdigest()
 
 
-def file_hashes(source: LeRobotSource, camera: str, *, folder: Path | None) -> dict[Path, str]:
+def file_hashes(source: Source, camera: str, *, folder: Path | None) -> dict[Path, str]:
     """The sha256 of each of the camera's files, in order of first use.
 
-    Remembered in `folder` by (size, modification time), so that only changed files are read again; nowhere without one.
+    Remembered in `folder` by (size, modification time), so that only changed files are read again; nowhere without one,
+    or where it cannot be written: there they are read whole each time.
     """
     path = None if folder is None else folder / _HASHES
     known: dict[str, Any] = read_json(path, DataError) if path is not None and path.exists() else {}
@@ -139,39 +201,39 @@ def file_hashes(source: LeRobotSource, camera: str, *, folder: Path | None) -> d
                 entry = [status.st_size, status.st_mtime_ns, hashlib.file_digest(stream, "sha256").hexdigest()]
             fresh[f"{source.root.resolve()}/{name}"] = entry
         found[file] = entry[2]
-    if fresh and path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if fresh and path is not None and _unwritable(path.parent) is None:
         write_json(path, {**known, **fresh})
     return found
 
 
-def _build(source: LeRobotSource, camera: str, size: int, fit: Fit, target: Path, key: str, workers: int) -> None:
+def _build(source: Source, camera: str, size: int, fit: Fit, target: Path, key: str, workers: int) -> None:
     building = target.with_name(f".building-{target.name}")
-    frames = building / _FRAMES
-    length = source.frame_count * size * size * 3
+    total = frame_count(source)
+    lengths = {building / _FRAMES: total * size * size * 3, building / _SUMS: total * 4}
     progress = building / _PROGRESS
-    if not (progress.exists() and frames.is_file() and frames.stat().st_size == length and _key_of(progress) == key):
+    whole = all(path.is_file() and path.stat().st_size == length for path, length in lengths.items())
+    if not (whole and progress.exists() and _key_of(progress) == key):
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
-        with open(frames, "wb") as file:
-            file.truncate(length)
-        write_json(progress, {"key": key, "checksums": {}})
-    checksums: dict[str, int] = dict(read_json(progress, DataError)["checksums"])
-    job = _Job(source, camera, size, fit, frames)
+        for path, length in lengths.items():
+            with open(path, "wb") as file:
+                file.truncate(length)
+        write_json(progress, {"key": key, "done": []})
+    done: list[str] = list(read_json(progress, DataError)["done"])
+    job = _Job(source, camera, size, fit, building)
     names = {unit: "{}-{}".format(*job.frames_of(unit)) for unit in _units(source)}
-    units = [unit for unit, name in names.items() if name not in checksums]
+    units = [unit for unit, name in names.items() if name not in done]
     left = sum(end - begin for begin, end in map(job.frames_of, units))
-    total = source.frame_count
     with tqdm(total=total, initial=total - left, desc=f"cache {camera} {size}px", unit="frame", disable=None) as bar:
-        for unit, checksum in _run_all(job, units, workers):
-            checksums[names[unit]] = checksum
-            write_json(progress, {"key": key, "checksums": checksums})
+        for unit in _run_all(job, units, workers):
+            done.append(names[unit])
+            write_json(progress, {"key": key, "done": done})
             begin, end = job.frames_of(unit)
             bar.update(end - begin)
-    fsync_path(frames)
-    ordered = dict(sorted(checksums.items(), key=lambda item: int(item[0].split("-")[0])))
-    manifest = {"format": _FORMAT, "key": key, "count": source.frame_count, "size": size, "checksums": ordered}
-    write_json(building / _MANIFEST, manifest)
+    for path in lengths:
+        fsync_path(path)
+    sums = zlib.crc32((building / _SUMS).read_bytes())
+    write_json(building / _MANIFEST, {"format": _FORMAT, "key": key, "count": total, "size": size, "sums": sums})
     progress.unlink()
     os.rename(building, target)
     fsync_path(target.parent)
@@ -182,7 +244,7 @@ def _key_of(progress: Path) -> str | None:
     return data.get("key") if isinstance(data, dict) else None
 
 
-def _units(source: LeRobotSource) -> list[range]:
+def _units(source: Source) -> list[range]:
     """Runs of whole episodes of about _UNIT frames, so that each file is read in one direction."""
     units: list[range] = []
     frames = 0
@@ -198,29 +260,31 @@ def _units(source: LeRobotSource) -> list[range]:
 
 @dataclass(frozen=True)
 class _Job:
-    source: LeRobotSource
+    source: Source
     camera: str
     size: int
     fit: Fit
-    path: Path
+    folder: Path
 
     def frames_of(self, unit: range) -> tuple[int, int]:
         last = self.source.episodes[unit[-1]]
         return self.source.episodes[unit[0]].start, last.start + last.length
 
-    def run(self, unit: range) -> int:
-        """Decode these episodes into their place in the file and flush it; returns the crc32 of their bytes."""
-        shape = (self.source.frame_count, self.size, self.size, 3)
-        out = np.memmap(self.path, np.uint8, mode="r+", shape=shape)
+    def run(self, unit: range) -> range:
+        """Decode these episodes into their place, with a checksum of each frame, and flush them to the disk."""
+        total = frame_count(self.source)
+        out = np.memmap(self.folder / _FRAMES, np.uint8, mode="r+", shape=(total, self.size, self.size, 3))
+        sums = np.memmap(self.folder / _SUMS, "<u4", mode="r+", shape=(total,))
         for k in unit:
             row = self.source.episodes[k]
             for first in range(0, row.length, _UNIT):
-                last = min(first + _UNIT, row.length)
-                images = self.source.frames(k, self.camera, np.arange(first, last))
-                out[row.start + first : row.start + last] = resize_area(images, self.size, fit=self.fit)
+                numbers = np.arange(first, min(first + _UNIT, row.length))
+                images = read_resized(self.source, k, self.camera, numbers, self.size, fit=self.fit)
+                out[row.start + numbers] = images
+                sums[row.start + numbers] = [zlib.crc32(image.data) for image in images]
         out.flush()
-        begin, end = self.frames_of(unit)
-        return zlib.crc32(out[begin:end].data)
+        sums.flush()
+        return unit
 
 
 _job_of_this_worker: _Job | None = None  # set once per worker process, so that it does not travel with every unit
@@ -231,15 +295,16 @@ def _begin_worker(job: _Job) -> None:
     _job_of_this_worker = job
 
 
-def _run_in_worker(unit: range) -> tuple[range, int]:
+def _run_in_worker(unit: range) -> range:
     assert _job_of_this_worker is not None
-    return unit, _job_of_this_worker.run(unit)
+    return _job_of_this_worker.run(unit)
 
 
-def _run_all(job: _Job, units: Sequence[range], workers: int) -> Iterator[tuple[range, int]]:
+def _run_all(job: _Job, units: Sequence[range], workers: int) -> Iterator[range]:
+    """Each unit when it is done."""
     if workers < 1:
         for unit in units:
-            yield unit, job.run(unit)
+            yield job.run(unit)
         return
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)

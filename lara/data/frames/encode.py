@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from lara.errors import ConfigError, DataError, MissingExtraError, missing_extra
+from lara.data.frames.pyav import require_av
+from lara.data.frames.seal import seal
+from lara.errors import ConfigError, DataError, MissingExtraError
 
 Codec = Literal["libsvtav1", "h264"]
 
@@ -58,15 +60,6 @@ class ImageStorage:
     def __post_init__(self) -> None:
         if not 0 <= self.compress_level <= 9:
             raise ConfigError(f"PNG compress_level must be in 0..9, got {self.compress_level}")
-
-
-def require_av(feature: str) -> Any:
-    """The `av` module, or MissingExtraError saying how to get it."""
-    try:
-        import av
-    except ImportError as error:
-        raise missing_extra("av", "video", feature) from error
-    return av
 
 
 @cache
@@ -118,6 +111,7 @@ def encode_video(path: Path, images: np.ndarray, *, fps: float, storage: VideoSt
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    seal(path)
 
 
 def codec_header(path: Path) -> bytes:
@@ -164,3 +158,4 @@ def join_videos(parts: Sequence[Path], target: Path, *, fps: float, lengths: Seq
             if count != length:
                 raise DataError(f"{part}: expected {length} frames, got {count}; stage the episode again")
             done += length
+    seal(target)

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lara.data.frames.cache import FrameCache
-from lara.data.frames.resize import Fit, resize_area
-from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.frames.cache import FrameCache, read_resized
+from lara.data.frames.resize import Fit
 from lara.data.sources.numbers import Numbers
+from lara.data.sources.source import Source
 
 
 class FrameReader:
     """The same bytes from either place: a cache holds what `resize_area` makes of the decoded frame."""
 
     def __init__(
-        self, source: LeRobotSource, numbers: Numbers, caches: Mapping[tuple[str, int], FrameCache], *, fit: Fit
+        self, source: Source, numbers: Numbers, caches: Mapping[tuple[str, int], FrameCache], *, fit: Fit
     ) -> None:
         self._source, self._numbers, self._caches = source, numbers, caches
         self._fit: Fit = fit
@@ -31,12 +31,11 @@ class FrameReader:
     def _of(self, camera: str, size: int, when: np.ndarray) -> np.ndarray:
         cache = self._caches.get((camera, size))
         if cache is not None:
-            return np.asarray(cache.frames[when])
+            return cache.read(when)
         out = np.empty((len(when), size, size, 3), np.uint8)
         episodes = self._numbers.episode[when]
         for episode in np.unique(episodes):  # one pass through each episode's video serves t and t + gap
             here = episodes == episode
             unique, place = np.unique(when[here] - self._numbers.begins[episode], return_inverse=True)
-            images = self._source.frames(int(episode), camera, unique)
-            out[here] = resize_area(images, size, fit=self._fit)[place]
+            out[here] = read_resized(self._source, int(episode), camera, unique, size, fit=self._fit)[place]
         return out

@@ -1,5 +1,5 @@
-"""Label columns (see docs/systems/labels.md) as training data: latents as actions, as what is generated beside
-actions, codes as tokens to predict."""
+"""Label columns (see docs/systems/labels.md) beside the actions: latents that a policy generates, codes that it
+predicts. Latents in place of the actions are `actions/latent.py`."""
 
 from __future__ import annotations
 
@@ -10,59 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from lara.data.lam_inputs.label_columns import column, from_arrow, read_about, require_unchanged, require_whole_sidecar
-from lara.data.robot import RobotCard
 from lara.data.sources.lerobot.read import open_dataset
-from lara.data.sources.lerobot.source import LeRobotSource, read_parquet
+from lara.data.sources.lerobot.tables import read_parquet
+from lara.data.sources.source import Source
 from lara.errors import ConfigError, DataError
-from lara.specs import ActionSpec, ObservationSpec
-
-LATENT_COLUMNS = ("z", "code", "index")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentActions:
-    """Labels as the actions of a body that has none: of every frame, the latent of (t, t + gap).
-
-    root: a sidecar, or a dataset labelled in place. column: "z", "code" or "index". prefix: of the columns.
-    """
-
-    buildable: ClassVar[str] = "data"
-
-    root: Path | str
-    column: str = "z"
-    prefix: str = "latent"
-
-    def __post_init__(self) -> None:
-        if self.column not in LATENT_COLUMNS:
-            raise ConfigError(f"a latent action is one of {', '.join(LATENT_COLUMNS)}, got {self.column!r}")
-
-    def dim(self) -> int:
-        """Numbers per frame. Raises DataError when there are no such labels."""
-        return _width(Path(self.root), self.prefix, self.column)
-
-    def card(self, source: LeRobotSource) -> RobotCard:
-        """A body whose actions are latents: no units, no limits but float32's."""
-        dim, most = self.dim(), float(np.finfo(np.float32).max)
-        state = source.robot.observation.state if source.robot else tuple(f"s{i}" for i in range(source.state_dim))
-        return RobotCard(
-            name="latent",
-            action=ActionSpec(
-                names=tuple(f"{column(self.prefix, self.column)}.{i}" for i in range(dim)),
-                control="delta",
-                rotation="none",
-                gripper="none",
-                low=(-most,) * dim,
-                high=(most,) * dim,
-                rate_hz=source.fps,
-            ),
-            observation=ObservationSpec(cameras=source.cameras, state=state),
-        )
-
-    def read(self, source: LeRobotSource) -> tuple[np.ndarray, np.ndarray]:
-        """(N, dim) float32 and (N,) bool, where real, by frame number of `source`. Raises DataError for labels of
-        another dataset."""
-        values, mask = _read(Path(self.root), self.prefix, source, (self.column, "mask"))
-        return values.reshape(len(values), -1).astype(np.float32), mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +38,13 @@ class LatentCodes:
     def tokens(self) -> int:
         return self.steps * self.queries
 
-    def read(self, source: LeRobotSource) -> np.ndarray:
-        """(N, T) int64 by frame number of `source`, -1 where a pair is not real. Raises DataError as `LatentActions`,
-        ConfigError for another number of queries."""
-        found = _width(Path(self.root), self.prefix, "index")
+    def read(self, source: Source) -> np.ndarray:
+        """(N, T) int64 by frame number of `source`, -1 where a pair is not real. Raises DataError for labels of another
+        dataset, ConfigError for another number of queries."""
+        found = label_width(Path(self.root), self.prefix, "index")
         if found != self.queries:
-            raise ConfigError(f"{self.root}: labels have {found} codes per frame; set data.codes.queries={found}")
-        (index,) = _read(Path(self.root), self.prefix, source, ("index",))
+            raise ConfigError(f"{self.root}: labels have {found} codes per frame; set data.lam.codes.queries={found}")
+        (index,) = read_labels(Path(self.root), self.prefix, source, ("index",))
         index = index.reshape(len(index), -1)
         gap = int(read_about(Path(self.root), self.prefix)["settings"]["gap"])
         ends = np.repeat([r.start + r.length for r in source.episodes], [r.length for r in source.episodes])
@@ -135,24 +86,26 @@ class LatentSteps:
         """(T, V, D) of one sample."""
         return self.steps, len(self.roots), self.dim
 
-    def read(self, source: LeRobotSource) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """(N, V, D) float32 and (N,) bool, where real, by frame number of `source`. Raises DataError for labels of
         another dataset, ConfigError for labels of another gap or width."""
         found = []
         for root in map(Path, self.roots):
             about = read_about(root, self.prefix)
-            gap, dim = int(about["settings"]["gap"]), _width(root, self.prefix, "z")
+            gap, dim = int(about["settings"]["gap"]), label_width(root, self.prefix, "z")
             if (gap, dim) != (self.gap, self.dim):
                 raise ConfigError(
-                    f"{root}: its latents are of pairs {gap} frames apart and {dim} numbers long, data.latents wants "
-                    f"{self.gap} and {self.dim}; label with label.gap={self.gap}, or set data.latents to what is there"
+                    f"{root}: its latents are of pairs {gap} frames apart and {dim} numbers long, data.lam.latents "
+                    f"wants {self.gap} and {self.dim}; label with label.gap={self.gap}, or set data.lam.latents to "
+                    "what is there"
                 )
-            found.append(_read(root, self.prefix, source, ("z", "mask")))
+            found.append(read_labels(root, self.prefix, source, ("z", "mask")))
         z = np.stack([values.reshape(len(values), -1) for values, _ in found], axis=1)
         return z.astype(np.float32), np.logical_and.reduce([mask for _, mask in found])
 
 
-def _width(root: Path, prefix: str, kind: str) -> int:
+def label_width(root: Path, prefix: str, kind: str) -> int:
+    """Numbers per frame of one label column. Raises DataError where there are no such labels."""
     about = read_about(root, prefix)
     latent = about["lam"]
     if kind != "z" and latent["codes"] is None:
@@ -160,7 +113,8 @@ def _width(root: Path, prefix: str, kind: str) -> int:
     return int(latent["queries"]) * (1 if kind == "index" else int(latent["dim"]))
 
 
-def _read(root: Path, prefix: str, source: LeRobotSource, kinds: tuple[str, ...]) -> list[np.ndarray]:
+def read_labels(root: Path, prefix: str, source: Source, kinds: tuple[str, ...]) -> list[np.ndarray]:
+    """Label columns by frame number of `source`. Raises DataError for labels of another dataset, or changed ones."""
     about = read_about(root, prefix)
     require_whole_sidecar(root, about)
     labels = open_dataset(root)

@@ -5,24 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from lara.data.frames.cache import file_hashes
-from lara.data.sources.lerobot.source import LeRobotSource
 from lara.data.sources.numbers import Numbers
+from lara.data.sources.source import Source
 
 
-def fingerprints(source: LeRobotSource, numbers: Numbers, *, folder: Path | None) -> list[str]:
-    """One per episode: a hash of its numbers; where a dataset has none, of its video files if they are its own, so that
-    files that come or go move no other episode to the other side; else its place.
+def fingerprints(source: Source, numbers: Numbers, *, folder: Path | None) -> list[str]:
+    """One per episode: a hash of its numbers; where a dataset has none, of its files if they are its own, so that files
+    that come or go move no other episode to the other side; else its place.
 
-    folder: where file hashes are remembered (see `data.cache.file_hashes`).
+    folder: where file hashes are remembered (see `frames.cache.file_hashes`).
     """
-    if numbers.states.shape[1] + numbers.actions.shape[1] or not _own_files(source):
-        return [numbers.fingerprint(k) for k in range(len(source))]
+    count = len(source.episodes)
+    if numbers.states.shape[1] + numbers.actions.shape[1] or not source.cameras:
+        return [numbers.fingerprint(k) for k in range(count)]
+    # as many files as episodes, in order of first use: each holds one episode and nothing else
+    if any(len(source.files(camera)) != count for camera in source.cameras):
+        return [numbers.fingerprint(k) for k in range(count)]
     hashes = {camera: file_hashes(source, camera, folder=folder) for camera in source.cameras}
-    return ["|".join(hashes[c][row.videos[c]] for c in source.cameras) for row in source.episodes]
-
-
-def _own_files(source: LeRobotSource) -> bool:
-    """Whether every episode has, of every camera, a video file that holds nothing else."""
-    if not source.cameras or any(kind != "video" for kind in source.stored.values()):
-        return False
-    return all(len(source.files(camera)) == len(source) for camera in source.cameras)
+    own = zip(*(source.files(camera) for camera in source.cameras), strict=True)
+    return ["|".join(hashes[c][path] for c, path in zip(source.cameras, paths, strict=True)) for paths in own]

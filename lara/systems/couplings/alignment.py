@@ -34,7 +34,7 @@ class Alignment(Coupling):
     """align = objective(z, f(h)): z the continuous latent of the LAM, h the expert's state at `depth` at each sample's
     last VALID action step, f a small MLP. Terms: action, align, and with a floor variance.
 
-    views:          V, how many cameras the LAM sees (data.lam_cameras). z is the views' latents side by side, in the
+    views:          V, how many cameras the LAM sees (data.lam.cameras). z is the views' latents side by side, in the
                     order of the cameras: latent_dim * V numbers with pool "concat".
     depth:          see policy.expert.tapped_state; -2 is the paper's L-2.
     objective:      factory of a module in losses.alignment, called with dim=.
@@ -181,7 +181,7 @@ class Alignment(Coupling):
         if z_BQD.shape[1] != self.views * self.queries:
             raise ConfigError(
                 f"align.views={self.views}, but the latents come from {z_BQD.shape[1] // self.queries} cameras; set "
-                "align.views to the number of data.lam_cameras"
+                "align.views to the number of data.lam.cameras"
             )
         n, draws = len(z_BQD), len(h_mE) // len(z_BQD)
         z = z_BQD.flatten(1) if self.pool == "concat" else z_BQD.unflatten(1, (self.views, -1)).mean(dim=2).flatten(1)

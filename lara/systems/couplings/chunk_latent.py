@@ -69,8 +69,8 @@ class ChunkLatent(CoGeneration):
         frames, cameras = batch.frames_BFVCHW.shape[1:3]
         if (frames, cameras) != (2, 1):
             raise ConfigError(
-                f"RotVLA's policy reads 2 frames of 1 camera, got {frames} of {cameras}; set data.lam_cameras to one "
-                "camera and data.frames to null"
+                f"RotVLA's policy reads 2 frames of 1 camera, got {frames} of {cameras}; set data.lam.cameras to one "
+                "camera and data.lam.frames to null"
             )
         z_BQD = lam.decoded(batch.frames_BFVCHW[:, :, 0])[:, 0]
         return {"latent": z_BQD}, {"latent": batch.frame_mask_BF.all(dim=1)[:, None].expand(z_BQD.shape[:2])}

@@ -83,7 +83,7 @@ class CoGeneration(Coupling):
         if batch.latents_BTVD is not None:
             raise ConfigError(
                 f"{type(self).__name__} asks its LAM about frames and would not look at the data's latents; set "
-                "data.latents=null (ALAM's coupling learns from them)"
+                "data.lam.latents=null (ALAM's coupling learns from them)"
             )
         if not self.streams:
             return {}, {}

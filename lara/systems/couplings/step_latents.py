@@ -27,7 +27,7 @@ class StepLatents(CoGeneration):
     learned on pairs is the table's "LAM").
 
     error: L1 (the paper); a diffusion variant may want `velocity_mse`. Terms: latent_1, latent_2, ... (in the order of
-    data.lam_cameras), action.
+    data.lam.cameras), action.
     """
 
     buildable: ClassVar[str] = "model"
@@ -36,7 +36,7 @@ class StepLatents(CoGeneration):
         super().__init__(error=error)
 
     def targets(self, policy: Policy, lam: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As `latents` says, or from labels (`data.latents`), for which no LAM is needed."""
+        """As `latents` says, or from labels (`data.lam.latents`), for which no LAM is needed."""
         if batch.latents_BTVD is None or batch.latent_mask_BT is None:
             return super().targets(policy, lam, batch)
         names, horizon = self.streams, policy.expert.horizon
@@ -44,7 +44,7 @@ class StepLatents(CoGeneration):
         if (steps, cameras) != (horizon, len(names)):
             raise ConfigError(
                 f"a chunk of {horizon} actions has {horizon} latents of {len(names)} camera(s), labels give {steps} "
-                f"of {cameras}; set data.latents.steps and roots, and the views of policy.expert.layout"
+                f"of {cameras}; set data.lam.latents.steps and roots, and the views of policy.expert.layout"
             )
         z = {name: batch.latents_BTVD[:, :, k] for k, name in enumerate(names)}
         return z, dict.fromkeys(names, batch.latent_mask_BT)
@@ -57,8 +57,8 @@ class StepLatents(CoGeneration):
         if (frames, cameras) != (horizon + 1, len(names)):
             raise ConfigError(
                 f"a chunk of {horizon} actions has the latents of {horizon + 1} frames of {len(names)} camera(s), got "
-                f"{frames} of {cameras}; set data.frames to lara.data.lam_inputs.sampling.Clip(count=horizon + 1), "
-                "data.lam_cameras, and the views of policy.expert.layout"
+                f"{frames} of {cameras}; set data.lam.frames to lara.data.lam_inputs.sampling.Clip(count=horizon + 1), "
+                "data.lam.cameras, and the views of policy.expert.layout"
             )
         mask = batch.frame_mask_BF
         real_BH = mask[:, :-1] & mask[:, 1:]

@@ -58,7 +58,7 @@ class CodeTokens(Coupling):
             codes_BT = batch.codes_BT
             if codes_BT is None:
                 raise ConfigError(
-                    "the term 'tokens' needs codes in the data; set data.codes (see experiment=moto/tiny_tokens)"
+                    "the term 'tokens' needs codes in the data; set data.lam.codes (see experiment=moto/tiny_tokens)"
                 )
             real_BT = codes_BT >= 0
             logits_BTK, _ = policy.head(vl, codes_BT)

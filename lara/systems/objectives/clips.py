@@ -3,8 +3,13 @@
     loss = |V_{t+k} - V_hat|^2 + |A_{t:t+k} - A_hat|^2  (+ LPIPS)          the weights are not in the paper
 
 The frames come from `Batch.frames_BFVCHW` (of one camera; a pair, or `lam_inputs.sampling.Clip`), words and state
+<<<<<<< HEAD
 from the observation, actions from the batch, in the unified layout where `data.layout` says so. Video without actions
 feeds the frame's term alone.
+=======
+from the observation, actions from the batch, as `data.actions` represents them. Video without actions feeds the frame's
+term alone.
+>>>>>>> me
 """
 
 from __future__ import annotations
@@ -50,5 +55,5 @@ def clip(batch: Batch) -> Tensor:
     """(B, F, 3, h, w) uint8: the frames of the one camera. Raises ConfigError for several cameras or none."""
     cameras = batch.frames_BFVCHW.shape[2]
     if cameras != 1:
-        raise ConfigError(f"LatBot reads one camera, got {cameras}; set data.lam_cameras to one camera name")
+        raise ConfigError(f"LatBot reads one camera, got {cameras}; set data.lam.cameras to one camera name")
     return batch.frames_BFVCHW[:, :, 0]

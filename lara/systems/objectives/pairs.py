@@ -22,7 +22,7 @@ class Pairs(Objective):
         return tuple(f"lam.{name}" for name in lam.terms())
 
     def read(self, lam: LatentActionModel, batch: Batch, terms: frozenset[str]) -> LamRead:
-        frames, mask = fold_views(batch, 2, hint="data.frames to null or a lara.data.lam_inputs.sampling.Pair")
+        frames, mask = fold_views(batch, 2, hint="data.lam.frames to null or a lara.data.lam_inputs.sampling.Pair")
         real = mask.all(dim=1)
         tokens = lam.encode_frames(frames)
         latent = lam.latent(tokens)

@@ -35,7 +35,7 @@ class Triplet:
     def encode(cls, lam: LatentActionModel, batch: Batch) -> Triplet:
         """Every frame once; each camera's triplets are samples of their own (see systems.views), so that with V cameras
         B here is V times the batch's. Raises ConfigError unless the batch holds three frames of at least one camera."""
-        images, mask = fold_views(batch, 3, hint="data.frames to a lara.data.lam_inputs.sampling.Triplet")
+        images, mask = fold_views(batch, 3, hint="data.lam.frames to a lara.data.lam_inputs.sampling.Triplet")
         return cls(images, lam.encode_frames(images), mask)
 
     def raw(self, lam: LatentActionModel, pairs: Sequence[str]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +16,8 @@ from lara.config.build import build
 from lara.data.actions import rotations as rot
 from lara.data.actions.eef_pose import AbsolutePose
 from lara.data.actions.normalize import Statistics
-from lara.data.actions.relative import RelativeActions
-from lara.data.card import DataCard
-from lara.data.dataset import EpisodeData
+from lara.data.actions.representation import representation_from_dict
+from lara.data.card import Cards, DataCard
 from lara.data.episode import Episode
 from lara.data.frames.encode import ImageStorage
 from lara.data.robot import RobotCard
@@ -26,6 +27,7 @@ from lara.export.statistics import both
 from lara.serve.policy import TrainedPolicy
 from lara.specs import ActionSpec, ObservationSpec
 from lara.types import ActionChunk
+from tests.data import flat
 
 FORMS = ("euler_xyz", "axis_angle", "quaternion_xyzw", "rot6d", "matrix")
 MODES = ["identity", "min_max", "mean_std", "quantile"]
@@ -138,13 +140,13 @@ def _settings(made, **changes):
         "embodiment": "arm",
         "validation_fraction": 0.25,
         "cache": False,
-        "layout": _pose(),
+        "actions": _pose(),
     }
     return {**settings, **changes}
 
 
 def _data(made, **changes):
-    return EpisodeData(**_settings(made, **changes))
+    return flat.dataset(**_settings(made, **changes))
 
 
 class Echo(torch.nn.Module):
@@ -200,12 +202,12 @@ def test_nine_numbers_that_are_no_rotation_are_refused():
 def test_commanded_poses_become_the_robots_own_actions_again(form):
     actions, states = _absolute_numbers(np.random.default_rng(5), 40, form)
     own = _pose("absolute", form).bind(_robot("absolute", form))
-    poses, real = own.targets(actions, states, last=np.array([19, 39]))
+    poses, real = own.poses(actions, states, last=np.array([19, 39]))
     assert real.all()  # a commanded pose exists at every step
     np.testing.assert_array_equal(poses[:, :3], actions[:, [-1, -2, -3]])
     np.testing.assert_array_equal(poses[:, 9], actions[:, 0])
     np.testing.assert_allclose(np.linalg.norm(poses[:, 3:9].reshape(-1, 2, 3), axis=-1), 1, atol=1e-6)
-    again = own.robot_actions(poses[:, None], states)[:, 0]
+    again = own.commands(poses[:, None], states)[:, 0]
     np.testing.assert_allclose(again[:, [0, -1, -2, -3]], actions[:, [0, -1, -2, -3]], atol=1e-7)
     turns = (rot.to_matrix(x[:, 1:-3], form) for x in (again, actions))
     np.testing.assert_allclose(*turns, atol=1e-5)
@@ -225,12 +227,12 @@ def test_displacements_between_reached_poses_are_the_commands_again(form, state_
     own = _pose("delta", form, state_form).bind(_robot("delta", form, state_form))
     for start in _near_pi(rng, 7):
         actions, states = _delta_numbers(rng, 12, form, state_form, start)
-        poses, real = own.targets(actions, states, last=np.array([11]))
+        poses, real = own.poses(actions, states, last=np.array([11]))
         np.testing.assert_array_equal(real, np.arange(12) < 11)
         np.testing.assert_allclose(poses[:-1, :3], states[1:, -3:], atol=1e-7)
         reached = rot.matrix_to_rot6d(rot.to_matrix(states[1:, 1:-3], state_form))
         np.testing.assert_allclose(poses[:-1, 3:9], reached, atol=1e-6)
-        np.testing.assert_allclose(own.robot_actions(poses[:-1], states[0]), actions[:-1], atol=1e-5)
+        np.testing.assert_allclose(own.commands(poses[:-1], states[0]), actions[:-1], atol=1e-5)
 
 
 def test_what_is_near_a_rotation_is_read_as_one_by_gram_schmidt():
@@ -255,17 +257,17 @@ def test_what_is_near_a_rotation_is_read_as_one_by_gram_schmidt():
         other[..., 6:9] = poses[..., 6:9] * tall + poses[..., 3:6] * lean
         state = np.concatenate([[9.0], [0.1, -0.2, 3.0], [0.0, 1.0, 2.0]])
         states = np.tile(state, (20, 1))
-        np.testing.assert_allclose(own.robot_actions(other, states), own.robot_actions(poses, states), atol=1e-6)
+        np.testing.assert_allclose(own.commands(other, states), own.commands(poses, states), atol=1e-6)
         with pytest.raises(DataError, match="no direction"):
-            own.robot_actions(np.zeros((20, H, 10)), states)
+            own.commands(np.zeros((20, H, 10)), states)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("control", ["delta", "absolute"])
 def test_batch_card_and_server_are_one_round_trip(delta, absolute, control, mode):
     made = delta if control == "delta" else absolute
-    data = _data(made, layout=_pose(control), action_normalizer=mode, state_normalizer=mode)
-    card = DataCard.from_json(data.card().to_json())
+    data = _data(made, actions=_pose(control), action_normalizer=mode, state_normalizer=mode)
+    card = DataCard.from_dict(json.loads(json.dumps(data.card().to_dict())))
     assert card == data.card()
     for k, t in ((0, 0), (1, 3), (4, 2), (3, 3)):
         actions, states = made[1][k]
@@ -311,11 +313,11 @@ def test_statistics_are_of_the_training_poses_and_given_on(delta):
         assert torch.equal(second.batch(index).actions_BHA, data.batch(index).actions_BHA)
     assert not torch.equal(own.batch(index).actions_BHA, data.batch(index).actions_BHA)
     with pytest.raises(ConfigError, match="describe 7 action dimensions, the dataset has 10"):
-        _data(delta, statistics=_data(delta, layout=None).card().statistics).prepare()
+        _data(delta, statistics=_data(delta, actions=None).card().statistics).prepare()
 
 
 def test_states_pictures_and_who_is_held_out_do_not_change(delta):
-    plain, posed = _data(delta, layout=None, cameras=["top"]), _data(delta, cameras=["top"])
+    plain, posed = _data(delta, actions=None, cameras=["top"]), _data(delta, cameras=["top"])
     index = np.arange(sum(LENGTHS))
     a, b = plain.batch(index), posed.batch(index)
     assert plain.training_episodes == posed.training_episodes
@@ -326,29 +328,28 @@ def test_states_pictures_and_who_is_held_out_do_not_change(delta):
 
 def test_a_run_inherits_only_from_one_with_the_same_poses(delta, monkeypatch):
     card = _data(delta).card()
-    monkeypatch.setattr(lara.launch, "read_checkpoint", lambda path: SimpleNamespace(card=card.to_dict()))
-    layout = {"_target_": "lara.data.actions.eef_pose.AbsolutePose", **_pose().to_dict()}
-    assert build(layout, "data") == _pose() == AbsolutePose(**_pose().to_dict())
-    data = {"_target_": "lara.data.dataset.EpisodeData", **_settings(delta, layout=layout)}
+    monkeypatch.setattr(lara.launch, "read_checkpoint", lambda path: SimpleNamespace(card=Cards([card]).to_dict()))
+    layout = _pose().to_dict()
+    assert build(layout, "data") == _pose() == representation_from_dict(layout)
+    data = flat.config(**_settings(delta, actions=layout))
     assert lara.launch.build_data({"inherit": "run", "data": data}).card() == card
     for other in (None, {**layout, "metres": 0.1}):
-        with pytest.raises(ConfigError, match=r"data\.layout="):
-            lara.launch.build_data({"inherit": "run", "data": {**data, "layout": other}})
+        with pytest.raises(ConfigError, match=r"data\.actions="):
+            lara.launch.build_data({"inherit": "run", "data": {**data, "actions": other}})
 
 
 WRONG = {
     "no orientation": ({"robot": _robot(form="none")}, "rotation=none"),
     "velocity": ({"robot": _robot("velocity")}, "control=velocity"),
     "changes of a quaternion": ({"robot": _robot(form="quaternion_xyzw")}, "quaternion_xyzw"),
-    "no gripper": ({"layout": _pose(gripper=None)}, "gripper=None"),
-    "no such action": ({"layout": _pose(position=("x", "y", "zz"))}, "no 'zz'"),
-    "no such state": ({"layout": _pose(state_position=("px", "py", "p"))}, "no 'p'"),
-    "too few": ({"layout": _pose(rotation=("r0", "r1"))}, "3 different names"),
-    "twice": ({"layout": _pose(position=("x", "y", "r0"))}, "each action of 'arm' once"),
-    "no unit": ({"layout": _pose(metres=None)}, "must give all of"),
-    "a unit too many": ({"layout": _pose(), "robot": _robot("absolute")}, "must give none of"),
+    "no gripper": ({"actions": _pose(gripper=None)}, "gripper=None"),
+    "no such action": ({"actions": _pose(position=("x", "y", "zz"))}, "no 'zz'"),
+    "no such state": ({"actions": _pose(state_position=("px", "py", "p"))}, "no 'p'"),
+    "too few": ({"actions": _pose(rotation=("r0", "r1"))}, "3 different names"),
+    "twice": ({"actions": _pose(position=("x", "y", "r0"))}, "each action of 'arm' once"),
+    "no unit": ({"actions": _pose(metres=None)}, "must give all of"),
+    "a unit too many": ({"actions": _pose(), "robot": _robot("absolute")}, "must give none of"),
     "too narrow": ({"action_dim_max": 9}, "action_dim_max is 9"),
-    "relative": ({"relative": RelativeActions(state={"x": "px"}), "robot": _robot("absolute")}, "whole poses"),
 }
 
 
@@ -363,7 +364,7 @@ def test_values_without_sense_are_refused():
         with pytest.raises(ConfigError, match="positive"):
             _pose(**changes)
     with pytest.raises(ConfigError, match="axis_angle"):
-        AbsolutePose(**{**_pose().to_dict(), "state_form": "axis-angle"})
+        dataclasses.replace(_pose(), state_form="axis-angle")
 
 
 def test_meta_worlds_robot_has_no_pose():
@@ -388,27 +389,27 @@ def test_an_arm_that_does_not_go_where_it_is_sent_is_refused():
     actions, states = _delta_numbers(rng, 60, "axis_angle", "axis_angle", np.eye(3))
     last = np.array([59])
     own = _pose().bind(_robot())
-    own.targets(actions, _lagging(actions, states, 0.9), last)  # little enough
+    own.poses(actions, _lagging(actions, states, 0.9), last)  # little enough
     with pytest.raises(ConfigError, match=r"\(positions\) are 0\.20 of the recorded commands and 80%"):
-        own.targets(actions, _lagging(actions, states, 0.2), last)
+        own.poses(actions, _lagging(actions, states, 0.2), last)
     with pytest.raises(ConfigError, match="does not go where"):  # units twice too small
-        _pose(metres=METRES / 2).bind(_robot()).targets(actions, states, last)
+        _pose(metres=METRES / 2).bind(_robot()).poses(actions, states, last)
     turned, down = states.copy(), np.diag([1.0, -1.0, -1.0])  # a hand that points down and turns in its own frame
     for k, action in enumerate(actions):
         turned[k, 1:4] = rot.matrix_to_axis_angle(down)
         down = down @ rot.axis_angle_to_matrix(action[1:4] * RADIANS)
     with pytest.raises(ConfigError, match=r"\(rotations\)"):
-        own.targets(actions, turned, last)
+        own.poses(actions, turned, last)
     still = actions * np.float32([1, 0, 0, 0, 1, 1, 1])  # an arm that never turns, whose readings tremble
     _, states = _delta_numbers(rng, 60, "axis_angle", "axis_angle", np.eye(3))
     states = _lagging(still, states, 1.0) + 1e-4 * rng.normal(size=states.shape)
-    own.targets(still, states, last)
+    own.poses(still, states, last)
 
 
 def test_formats_without_a_way_back_are_refused(delta):
     with pytest.raises(ConfigError, match="to=native"):
         both(_data(delta).card())
     foreign = _data(delta).card().to_dict()
-    foreign["layout"]["kind"] = "polar"
+    foreign["actions"]["polar"] = True
     with pytest.raises(DataError, match="polar"):
         DataCard.from_dict(foreign)

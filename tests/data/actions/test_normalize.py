@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lara.data.actions.normalize import Mode, Normalizer, RelativeNormalizer, Statistics
+from lara.data.actions.normalize import CLIP, Mode, Normalizer, RelativeNormalizer, Statistics
+from lara.data.actions.remarks import remarks
 from lara.errors import DataError
 
 MODES = get_args(Mode)
@@ -28,7 +29,10 @@ def test_unnormalize_inverts_normalize(data, mode):
     assert y.dtype == np.float32
     assert np.isfinite(y).all()
     size = np.maximum(np.abs(data).max(0), np.abs(normalizer.offset)) + 1e-3
-    assert (np.abs(normalizer.unnormalize(y) - data) <= 2e-5 * size).all()
+    reach = np.minimum(normalizer.limit * normalizer.scale, 1e30)
+    expected = data.clip(normalizer.offset - reach, normalizer.offset + reach)  # only the quantile mode cuts
+    assert (np.abs(normalizer.unnormalize(y) - expected) <= 2e-5 * size).all()
+    assert mode == "quantile" or np.isinf(normalizer.limit).all()
     other = normalizer.normalize(torch.from_numpy(data))
     np.testing.assert_allclose(other.numpy(), y, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(normalizer.unnormalize(other).numpy(), normalizer.unnormalize(y), rtol=1e-5, atol=1e-2)
@@ -66,7 +70,72 @@ def test_a_gripper_that_rarely_closes_keeps_its_range_in_quantile_mode():
     y = Normalizer(Statistics.of(x), "quantile").normalize(x)
     assert y[:, 0].min() == -1
     assert y[:, 0].max() == 1
-    assert 1 < y[:, 1].max() < 1.1  # beyond q99, not clipped
+    assert 1 < y[:, 1].max() < 1.1  # a little beyond q99 is kept
+
+
+def near_constant(n=600):
+    """A joint that trembles by 1e-4 rad and moves far in 0.5 % of the frames, beside one that always moves."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1, 1, (n, 2))
+    x[:, 1] = 1.569 + rng.normal(0, 1e-4, n)
+    x[[100, 101, 300], 1] = -1.6
+    return x
+
+
+def test_a_joint_that_rests_is_not_blown_up_in_quantile_mode():
+    x = near_constant()
+    normalizer = Normalizer(Statistics.of(x), "quantile")
+    y = normalizer.normalize(x)
+    assert np.abs(y).max() < 1.1
+    np.testing.assert_allclose(normalizer.unnormalize(y), x, atol=1e-12)  # no move is lost
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=vectors, other=vectors)
+def test_quantile_targets_are_bounded_whatever_comes_and_exact_between_the_quantiles(data, other):
+    statistics = Statistics.of(data)
+    normalizer = Normalizer(statistics, "quantile")
+    other = np.resize(other, (len(other), statistics.dim)).astype(np.float64)
+    assert np.abs(normalizer.normalize(other)).max(initial=0) <= CLIP
+    inside = np.clip(other, statistics.q01, statistics.q99)
+    np.testing.assert_allclose(normalizer.unnormalize(normalizer.normalize(inside)), inside, rtol=1e-9, atol=1e-9)
+    tensor = normalizer.normalize(torch.from_numpy(other))
+    np.testing.assert_allclose(tensor.numpy(), normalizer.normalize(other))
+
+
+def test_kept_dimensions_are_not_cut():
+    x = np.stack([np.linspace(0, 1, 100)] * 2, 1)
+    normalizer = Normalizer(Statistics.of(x), "quantile", kept=np.array([True, False]))
+    assert normalizer.normalize(np.full((1, 2), 1e3)).tolist() == [[1e3, CLIP]]
+
+
+def test_remarks_name_the_dimension_and_what_will_happen():
+    statistics = Statistics.of(np.concatenate([near_constant(), np.full((600, 1), 0.25)], 1))
+    names = ("x", "wrist", "base")
+    for mode, words in (("quantile", "scaled by all of that"), ("min_max", "% of [-1, 1]"), ("mean_std", None)):
+        said = remarks(statistics, mode, names)
+        assert any(line.startswith("base never moves (0.25)") for line in said)
+        assert not any(line.startswith("x ") for line in said)
+        assert words is None or any(line.startswith("wrist is within [1.56") and words in line for line in said)
+    assert remarks(statistics, "identity", names) == []
+    with pytest.raises(DataError, match="3 dimensions"):
+        remarks(statistics, "quantile", names[:2])
+
+
+def test_remarks_say_what_is_cut_and_what_is_loud():
+    x = np.random.default_rng(0).normal(size=(100_000, 2))
+    x[7, 0] = 60.0  # one fault, 13 times as far out as q99
+    statistics = Statistics.of(x)
+    (cut,) = remarks(statistics, "quantile", ("a", "b"))
+    assert cut.startswith("a is within")
+    assert "learned as its border" in cut
+    (loud,) = remarks(statistics, "mean_std", ("a", "b"))
+    assert loud.startswith("a is within")
+    assert "standard deviations" in loud
+    assert remarks(statistics, "min_max", ("a", "b")) == []
+    y = Normalizer(statistics, "quantile").normalize(x)
+    assert y[7, 0] == CLIP
+    assert (np.abs(y) < CLIP).mean() > 0.999
 
 
 def test_binary_dimension_maps_to_minus_one_and_one():

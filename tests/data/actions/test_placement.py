@@ -1,6 +1,7 @@
 """The unified layout: what goes in comes out, only real places are marked, and serving finds the way back."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,18 +9,18 @@ import torch
 
 from lara.config.build import build
 from lara.config.compose import compose, resolved
-from lara.data.actions.placement import UnifiedLayout, placements
+from lara.data.actions.in_order import InOrder
+from lara.data.actions.unified import Unified
 from lara.data.actions.unified_actions import ACTION_NAMES, STATE_NAMES
 from lara.data.card import DataCard
-from lara.data.dataset import EpisodeData
 from lara.data.robot import RobotCard
-from lara.errors import ConfigError
+from lara.errors import ConfigError, DataError
 from lara.serve.policy import TrainedPolicy
 from lara.specs import ActionSpec, ObservationSpec
 from lara.types import ActionChunk
-from tests.data import worlds
+from tests.data import flat, worlds
 
-ARM = UnifiedLayout(
+ARM = Unified(
     action={"x": "left_x", "turn": "left_yaw", "grip": "left_gripper"},
     state={"hand": "left_z", "joint": None, "open": "left_gripper"},
     metres=0.05,
@@ -46,10 +47,11 @@ def _robot(gripper="close_positive", **changes):
 
 
 def test_actions_are_converted_to_unified_units_and_back():
-    action, state = placements(_robot(), ARM)
+    bound = ARM.bind(_robot())
+    action, state = bound.action, bound.state
     robot = np.array([[1.0, -1.0, -2.0], [0.5, 0.0, 1.0]])
     np.testing.assert_allclose(action.convert(robot), [[0.05, -0.5, 1.0], [0.025, 0.0, 0.0]])
-    np.testing.assert_allclose(placements(_robot("open_positive"), ARM)[0].convert(robot)[:, 2], [0.0, 1.0])
+    np.testing.assert_allclose(ARM.bind(_robot("open_positive")).action.convert(robot)[:, 2], [0.0, 1.0])
     wide = action.spread(action.convert(robot), 44)
     assert {ACTION_NAMES[k] for k in np.flatnonzero(wide.any(axis=0))} <= set(ARM.action.values())
     assert [ACTION_NAMES[k] for k in np.flatnonzero(action.dims(44))] == ["left_x", "left_yaw", "left_gripper"]
@@ -58,8 +60,9 @@ def test_actions_are_converted_to_unified_units_and_back():
     assert [STATE_NAMES[k] for k in state.places] == ["left_z", "left_gripper"]
 
 
-def test_no_layout_is_the_robots_own_order():
-    action, state = placements(_robot(), None)
+def test_in_order_is_the_robots_own_order():
+    bound = InOrder().bind(_robot())
+    action, state = bound.action, bound.state
     x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     for place in (action, state):
         np.testing.assert_array_equal(place.spread(place.convert(x), 5), np.pad(x, ((0, 0), (0, 2))))
@@ -81,7 +84,7 @@ def test_no_layout_is_the_robots_own_order():
 )
 def test_what_the_layout_cannot_hold_is_refused(robot, layout, message):
     with pytest.raises(ConfigError, match=message):
-        placements(robot, layout)
+        layout.bind(robot)
     with pytest.raises(ConfigError, match="positive"):
         dataclasses.replace(layout, metres=0.0)
 
@@ -91,7 +94,7 @@ UNIFIED = {"a0": "right_x", "a1": "right_y", "a2": "right_gripper"}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    root = tmp_path_factory.mktemp("layout") / "set"
+    root = tmp_path_factory.mktemp("actions") / "set"
     return root, worlds.write(root, (5, 9, 7, 6, 8, 4))
 
 
@@ -109,16 +112,16 @@ def _data(made, **changes):
         "validation_fraction": 0.25,
         "cache": False,
         "robot": robot,
-        "layout": UnifiedLayout(action=UNIFIED, state={"s0": "right_x", "s1": None}),
+        "actions": Unified(action=UNIFIED, state={"s0": "right_x", "s1": None}),
     }
-    return EpisodeData(**{**settings, **changes})
+    return flat.dataset(**{**settings, **changes})
 
 
 @pytest.mark.parametrize("mode", ["identity", "min_max", "mean_std", "quantile"])
 def test_a_batch_in_the_layout_holds_the_same_actions(made, mode):
-    plain = _data(made, layout=None, action_normalizer="identity", state_normalizer="identity")
+    plain = _data(made, actions=None, action_normalizer="identity", state_normalizer="identity")
     unified = _data(made, action_normalizer=mode, state_normalizer=mode)
-    card = DataCard.from_json(unified.card().to_json())
+    card = DataCard.from_dict(json.loads(json.dumps(unified.card().to_dict())))
     assert card.to_dict() == unified.card().to_dict()
     a, b = (data.batch(np.arange(39)) for data in (plain, unified))
     places = [ACTION_NAMES.index(name) for name in UNIFIED.values()]
@@ -157,7 +160,7 @@ def test_serving_speaks_robot_units_whatever_the_layout(made):
             return ActionChunk(actions_BHA=self.chunk.detach())
 
     image = np.zeros((16, 16, 3), np.uint8)
-    for data in (_data(made), _data(made, layout=None)):
+    for data in (_data(made), _data(made, actions=None)):
         batch = data.batch([10])
         policy = TrainedPolicy(Echo(batch.actions_BHA), data.card(), steps=1, identity="x")
         state = made[1][1].state[5]
@@ -167,10 +170,20 @@ def test_serving_speaks_robot_units_whatever_the_layout(made):
         assert torch.equal(policy.system.seen.action_dims_BA, batch.observation.action_dims_BA)
 
 
-def test_a_card_from_before_layouts_is_still_read(made):
-    old = _data(made, layout=None).card().to_dict()
-    del old["layout"]
-    assert DataCard.from_dict(old).layout is None
+@pytest.mark.parametrize(
+    "actions",
+    [
+        None,
+        {"_target_": "lara.data.dataset.Dataset", "root": "x"},
+        {"_target_": "os.path.join"},
+        {"_target_": "lara.data.actions.unified.Unified", "action": 3, "state": {}},
+        {"_target_": "lara.data.actions.in_order.InOrder", "more": 1},
+    ],
+    ids=["nothing", "a dataset", "a function", "a number for names", "an argument too many"],
+)
+def test_a_card_whose_actions_are_no_representation_is_refused(made, actions):
+    with pytest.raises((ConfigError, DataError)):
+        DataCard.from_dict({**_data(made, actions=None).card().to_dict(), "actions": actions})
 
 
 def test_places_beyond_the_padded_width_are_refused(made):
@@ -181,8 +194,9 @@ def test_places_beyond_the_padded_width_are_refused(made):
 def test_the_meta_world_layout_of_the_recipes_fits_meta_worlds_robot():
     from sim_eval.metaworld.environment import ACTION, STATE
 
-    layout = build(resolved(compose("train", ["experiment=latbot/tiny_lam", "data.root=x"]))["data"]["layout"], "data")
+    layout = build(resolved(compose("train", ["experiment=latbot/tiny_lam", "data.root=x"]))["data"]["actions"], "data")
     robot = RobotCard(name="metaworld", action=ACTION, observation=ObservationSpec(cameras=(), state=STATE))
-    action, state = placements(robot, layout)
+    bound = layout.bind(robot)
+    action, state = bound.action, bound.state
     np.testing.assert_allclose(action.convert(np.array([1.0, 0.0, 0.0, 1.0])), [0.01, 0.0, 0.0, 0.0])
     assert [STATE_NAMES[k] for k in state.places] == ["right_x", "right_y", "right_z", "right_gripper"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,16 +13,16 @@ import torch
 import lara.launch
 from lara.config.build import build
 from lara.data.actions.normalize import Normalizer, Statistics
-from lara.data.actions.placement import UnifiedLayout
 from lara.data.actions.relative import RelativeActions
-from lara.data.card import DataCard
-from lara.data.dataset import EpisodeData
-from lara.data.lam_inputs.labels import LatentActions
+from lara.data.actions.representation import representation_from_dict
+from lara.data.actions.unified import Unified
+from lara.data.card import Cards, DataCard
+from lara.data.dataset import Dataset
 from lara.errors import ConfigError, DataError
 from lara.export.statistics import both
 from lara.serve.policy import TrainedPolicy
 from lara.types import ActionChunk
-from tests.data import worlds
+from tests.data import flat, worlds
 
 LENGTHS = (5, 9, 7, 6, 8, 4)
 H, MODES = 4, ["identity", "min_max", "mean_std", "quantile"]
@@ -31,7 +32,7 @@ STATE_OF = {0: 1, 2: 0}  # the same by number
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    root = tmp_path_factory.mktemp("relative") / "set"
+    root = tmp_path_factory.mktemp("actions") / "set"
     return root, worlds.write(root, LENGTHS)
 
 
@@ -52,13 +53,13 @@ def _settings(made, **changes):
         "validation_fraction": 0.25,
         "cache": False,
         "robot": _robot(),
-        "relative": PAIRS,
+        "actions": PAIRS,
     }
     return {**settings, **changes}
 
 
-def _data(made, **changes) -> EpisodeData:
-    return EpisodeData(**_settings(made, **changes))
+def _data(made, **changes) -> Dataset:
+    return flat.dataset(**_settings(made, **changes))
 
 
 def _differences(made, episodes) -> list[list[np.ndarray]]:
@@ -77,7 +78,7 @@ def _differences(made, episodes) -> list[list[np.ndarray]]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_off_is_bit_for_bit_the_one_map_of_the_training_actions(made, mode):
-    off = _data(made, relative=None, action_normalizer=mode)
+    off = _data(made, actions=None, action_normalizer=mode)
     batch = off.batch(np.arange(sum(LENGTHS)))
     train = np.concatenate([made[1][k].actions for k in off.training_episodes])
     assert off.card().statistics["action"] == Statistics.of(train)
@@ -92,7 +93,7 @@ def test_off_is_bit_for_bit_the_one_map_of_the_training_actions(made, mode):
 
 
 def test_a_relative_chunk_is_the_distance_from_the_state_at_its_start(made):
-    on, off = (_data(made, relative=r, action_normalizer="identity") for r in (PAIRS, None))
+    on, off = (_data(made, actions=r, action_normalizer="identity") for r in (PAIRS, None))
     a, b = (data.batch(np.arange(sum(LENGTHS))) for data in (on, off))
     states = torch.from_numpy(np.concatenate([e.state for e in made[1]]))
     expected = b.actions_BHA.clone()
@@ -137,7 +138,7 @@ class Echo(torch.nn.Module):
 @pytest.mark.parametrize("mode", MODES)
 def test_serving_undoes_what_the_batch_did_with_the_observations_own_state(made, mode):
     data = _data(made, action_normalizer=mode, state_normalizer=mode)
-    card = DataCard.from_json(data.card().to_json())
+    card = DataCard.from_dict(json.loads(json.dumps(data.card().to_dict())))
     assert card == data.card()
     starts = np.cumsum((0, *LENGTHS))
     for k, t in ((0, 0), (1, 5), (4, 2), (4, 6)):  # the last chunk has two steps
@@ -161,7 +162,7 @@ def test_many_chunks_come_back_through_the_card(made):
     batch = data.batch(np.arange(sum(LENGTHS)))
     states = np.concatenate([e.state for e in made[1]])
     found = data.card().robot_actions(batch.actions_BHA.numpy(), states)
-    truth = _data(made, relative=None, action_normalizer="identity").batch(np.arange(sum(LENGTHS))).actions_BHA.numpy()
+    truth = _data(made, actions=None, action_normalizer="identity").batch(np.arange(sum(LENGTHS))).actions_BHA.numpy()
     real = batch.action_mask_BHA[..., 0].numpy()
     np.testing.assert_allclose(found[real], truth[real][:, :3], atol=2e-6)
 
@@ -179,25 +180,18 @@ def test_statistics_of_an_earlier_run_are_given_on(made):
     with pytest.raises(ConfigError, match="describe 12 action dimensions, the dataset has 9"):
         _data(made, horizon=3, statistics=first.card().statistics).prepare()
     with pytest.raises(ConfigError, match="describe 3 action dimensions, the dataset has 12"):
-        _data(made, statistics=_data(made, relative=None).card().statistics).prepare()
+        _data(made, statistics=_data(made, actions=None).card().statistics).prepare()
 
 
 def test_a_run_inherits_only_from_one_with_the_same_pairs(made, monkeypatch):
     card = _data(made).card()
-    monkeypatch.setattr(lara.launch, "read_checkpoint", lambda path: SimpleNamespace(card=card.to_dict()))
+    monkeypatch.setattr(lara.launch, "read_checkpoint", lambda path: SimpleNamespace(card=Cards([card]).to_dict()))
     pairs = {"_target_": "lara.data.actions.relative.RelativeActions", "state": dict(PAIRS.state)}
-    data = _settings(made, relative=pairs, robot=_robot().to_dict(), root=str(made[0]))
-    data["_target_"] = "lara.data.dataset.EpisodeData"
+    data = flat.config(**_settings(made, actions=pairs, robot=_robot().to_dict(), root=str(made[0])))
     assert lara.launch.build_data({"inherit": "run", "data": data}).card() == card
     for other in (None, {**pairs, "state": {"a0": "s1"}}):
-        with pytest.raises(ConfigError, match=r"data\.relative="):
-            lara.launch.build_data({"inherit": "run", "data": {**data, "relative": other}})
-
-
-def test_a_card_from_before_relative_actions_is_still_read(made):
-    old = _data(made, relative=None).card().to_dict()
-    assert old.pop("relative") is None
-    assert DataCard.from_dict(old) == _data(made, relative=None).card()
+        with pytest.raises(ConfigError, match=r"data\.actions="):
+            lara.launch.build_data({"inherit": "run", "data": {**data, "actions": other}})
 
 
 def test_what_cannot_be_said_without_the_state_is_refused(made):
@@ -207,8 +201,8 @@ def test_what_cannot_be_said_without_the_state_is_refused(made):
         card.normalizer_of_actions()
     with pytest.raises(ConfigError, match="to=native"):
         both(card)
-    with pytest.raises(DataError, match="4 steps"):
-        dataclasses.replace(card, statistics=_data(made, relative=None).card().statistics)
+    with pytest.raises(DataError, match="statistics of 12 action"):
+        dataclasses.replace(card, statistics=_data(made, actions=None).card().statistics)
     longest = max(LENGTHS[k] for k in data.training_episodes)
     with pytest.raises(DataError, match=f"no chunk has a real step {longest} of 12"):
         _data(made, horizon=12).prepare()
@@ -218,21 +212,18 @@ def _named(**state):
     return RelativeActions(state=state)
 
 
-LAYOUT = UnifiedLayout(
-    action={"a0": "right_x", "a1": "right_y", "a2": "right_z"}, state={"s0": "right_x", "s1": "right_y"}
-)
+LAYOUT = Unified(action={"a0": "right_x", "a1": "right_y", "a2": "right_z"}, state={"s0": "right_x", "s1": "right_y"})
 WRONG = {
     "delta control": ({"robot": _robot(control="delta")}, "control=delta"),
     "velocity control": ({"robot": _robot(control="velocity")}, "control=velocity"),
-    "layout": ({"layout": LAYOUT}, "changes"),
-    "labels": ({"labels": LatentActions(root="x"), "robot": None}, "latents"),
-    "no such action": ({"relative": _named(b0="s0")}, "no action 'b0'"),
-    "no such state": ({"relative": _named(a0="t0")}, "no state 't0'"),
+    "actions": ({"actions": LAYOUT}, "changes"),
+    "no such action": ({"actions": _named(b0="s0")}, "no action 'b0'"),
+    "no such state": ({"actions": _named(a0="t0")}, "no state 't0'"),
     "a gripper": (
-        {"robot": _robot(gripper="open_positive"), "relative": _named(a0="s0", a1="s1", a2="s1")},
+        {"robot": _robot(gripper="open_positive"), "actions": _named(a0="s0", a1="s1", a2="s1")},
         "at least 1",
     ),
-    "a rotation": ({"robot": _robot(rotation="euler_xyz"), "relative": _named(a0="s0")}, "at least 3"),
+    "a rotation": ({"robot": _robot(rotation="euler_xyz"), "actions": _named(a0="s0")}, "at least 3"),
 }
 
 
@@ -247,6 +238,6 @@ def test_settings_without_sense_are_refused(made, changes, message, monkeypatch)
 def test_pairs_come_from_a_configuration_and_name_something():
     pairs = {"a0": "s1", "a2": "s0"}
     assert build({"_target_": "lara.data.actions.relative.RelativeActions", "state": pairs}, "data") == PAIRS
-    assert RelativeActions(**PAIRS.to_dict()) == PAIRS
+    assert representation_from_dict(PAIRS.to_dict()) == PAIRS
     with pytest.raises(ConfigError, match="names no action"):
         RelativeActions(state={})

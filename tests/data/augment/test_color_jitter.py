@@ -9,9 +9,8 @@ from PIL import Image
 
 from lara.config.build import build
 from lara.data.augment.color_jitter import ColorJitter
-from lara.data.dataset import EpisodeData
 from lara.errors import ConfigError
-from tests.data import worlds
+from tests.data import flat, worlds
 
 ALL = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
 WHERE = {"seed": 3, "step": 5}
@@ -125,7 +124,7 @@ def _data(root, **changes):
         "validation_fraction": 0.25,
         "cache": False,
     }
-    return EpisodeData(**{**settings, **changes})
+    return flat.dataset(**{**settings, **changes})
 
 
 @pytest.mark.parametrize("lam", [["top", "wrist"], ["top"]], ids=["shared pictures", "own pictures"])

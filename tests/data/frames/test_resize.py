@@ -81,3 +81,26 @@ def test_pad_keeps_everything_and_square_refuses():
 def test_other_arrays_are_refused(images):
     with pytest.raises(DataError):
         resize_area(images, 4)
+
+
+def test_crop_takes_the_centre_and_stretch_takes_all():
+    images = np.random.default_rng(0).integers(0, 256, (2, 6, 12, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resize_area(images, 4, fit="crop"), resize_area(images[:, :, 3:9].copy(), 4))
+    tall = images.transpose(0, 2, 1, 3)
+    np.testing.assert_array_equal(resize_area(tall, 4, fit="crop"), resize_area(images, 4, fit="crop").swapaxes(1, 2))
+    # each output pixel is the mean of 2 rows x 4 columns
+    sums = images.reshape(2, 3, 2, 3, 4, 3).sum((2, 4), dtype=np.int64)
+    np.testing.assert_array_equal(resize_area(images, 3, fit="stretch"), (2 * sums + 8) // 16)
+    for fit in ("square", "pad", "crop", "stretch"):  # and where nothing has to be done all are one
+        np.testing.assert_array_equal(resize_area(images[:, :, :6], 3, fit=fit), resize_area(images[:, :, :6], 3))
+    with pytest.raises(DataError, match="knows the fits"):
+        resize_area(images, 4, fit="fill")
+
+
+@pytest.mark.parametrize(("h", "w", "size"), [(7, 5, 3), (40, 333, 16), (333, 40, 16), (17, 400, 24), (48, 64, 64)])
+def test_stretching_is_exact_in_both_directions(h, w, size):
+    image = np.random.default_rng(1).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    # upsampled by whole numbers until both sides divide: the mean over blocks of the same area
+    fine = image.repeat(size, 0).repeat(size, 1).reshape(size, h, size, w, 3).sum((1, 3), dtype=np.int64)
+    area = h * w
+    np.testing.assert_array_equal(resize_area(image[None], size, fit="stretch")[0], (2 * fine + area) // (2 * area))

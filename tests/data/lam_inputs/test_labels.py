@@ -1,14 +1,17 @@
 """Labels as training data: latents as actions of a body of their own, codes as tokens beside the actions."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from lara.data.actions.latent import LatentActions
 from lara.data.card import DataCard
-from lara.data.dataset import EpisodeData
-from lara.data.lam_inputs.labels import LatentActions, LatentCodes, LatentSteps
+from lara.data.lam_inputs.labels import LatentCodes, LatentSteps
 from lara.errors import ConfigError, DataError
 from lara.label.run import LabelSettings, label
+from tests.data import flat
 from tests.data.worlds import write
 from tests.label.test_run import _columns
 from tests.label.worlds import ADDITIVE, joint_run
@@ -38,12 +41,12 @@ def _data(world, **changes):
         "cache": False,
         "action_normalizer": "mean_std",
     }
-    return EpisodeData(**{**settings, **changes})
+    return flat.dataset(**{**settings, **changes})
 
 
 @pytest.mark.parametrize("column", ["z", "code", "index"])
 def test_latents_stand_where_actions_stood(world, column):
-    data = _data(world, labels=LatentActions(root=world / "vq", column=column))
+    data = _data(world, actions=LatentActions(root=world / "vq", column=column))
     plain = _data(world)
     index = np.arange(sum(LENGTHS))
     batch = data.batch(index)
@@ -64,7 +67,7 @@ def test_latents_stand_where_actions_stood(world, column):
     plain.prepare()
     assert data.validation_episodes == plain.validation_episodes
     assert torch.equal(batch.observation.images_BVCHW, plain.batch(index).observation.images_BVCHW)
-    assert DataCard.from_json(data.card().to_json()).robot.action.dim == values.shape[1]
+    assert DataCard.from_dict(json.loads(json.dumps(data.card().to_dict()))).robot.action.dim == values.shape[1]
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -85,15 +88,15 @@ def test_codes_stand_beside_the_actions(world, steps):
 def test_labels_of_other_data_and_codes_that_are_not_there_are_refused(world, tmp_path):
     write(tmp_path / "data", (9, 12))
     with pytest.raises(DataError, match="another dataset"):
-        _data(world, root=tmp_path / "data", labels=LatentActions(root=world / "vq")).prepare()
+        _data(world, root=tmp_path / "data", actions=LatentActions(root=world / "vq")).prepare()
     with pytest.raises(DataError, match="no codes"):
-        _data(world, labels=LatentActions(root=world / "plain", column="index"))
+        _data(world, actions=LatentActions(root=world / "plain", column="index"))
     with pytest.raises(DataError, match="no labels"):
-        _data(world, labels=LatentActions(root=world / "data"))
-    with pytest.raises(ConfigError, match=r"data\.codes\.queries=2"):
+        _data(world, actions=LatentActions(root=world / "data"))
+    with pytest.raises(ConfigError, match=r"data\.lam\.codes\.queries=2"):
         _data(world, codes=LatentCodes(root=world / "vq", queries=8)).prepare()
     with pytest.raises(ConfigError, match="action_dim_max"):
-        _data(world, action_dim_max=8, labels=LatentActions(root=world / "vq"))
+        _data(world, action_dim_max=8, actions=LatentActions(root=world / "vq"))
 
 
 @pytest.mark.parametrize("cameras", [1, 2])

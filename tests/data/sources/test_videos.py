@@ -1,217 +1,191 @@
-"""A folder of videos is a dataset like any other, whose actions and state have no dimensions."""
+"""A folder of videos as a source: what is read, what is refused, what is left out and said."""
 
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 
-from lara.data.card import DataCard
-from lara.data.dataset import EpisodeData
-from lara.data.frames.encode import ImageStorage, VideoStorage, encode_video, require_av
-from lara.data.lam_inputs.sampling import Triplet
-from lara.data.sources.fingerprints import fingerprints
-from lara.data.sources.lerobot.read import open_dataset, validate
-from lara.data.sources.numbers import Numbers
-from lara.data.sources.videos import INSTRUCTIONS, open_source, open_videos
+from lara.data.frames.encode import ImageStorage
+from lara.data.frames.resize import resize_area
+from lara.data.sources.source import Source
+from lara.data.sources.videos import CAMERA, INSTRUCTIONS, VideoFolder, Videos, open_source
 from lara.errors import ConfigError, DataError
-from lara.specs import ActionSpec, ObservationSpec
 from tests.data import worlds
-from tests.data.test_dataset import same
+from tests.data.sources.films import film, number_of
 
-LENGTHS = (5, 9, 7, 6, 8, 3, 12, 4)
-H = 4
-
-
-@pytest.fixture(scope="module")
-def twins(tmp_path_factory):
-    """A LeRobotDataset with one mp4 per episode, and a folder of the very same files."""
-    root = tmp_path_factory.mktemp("videos")
-    worlds.write(root / "set", LENGTHS, cameras=("top",), video_file_mb=1e-6)
-    source = open_dataset(root / "set")
-    assert len(source.files("top")) == len(LENGTHS)
-    texts = {}
-    for row in source.episodes:
-        name = f"{'ab'[row.index > 2]}/{row.index:02d}.mp4"
-        (root / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(row.videos["top"], root / "folder" / name)
-        texts[name] = row.tasks[0]
-    (root / "folder" / INSTRUCTIONS).write_text(json.dumps(texts))
-    return root / "set", root / "folder"
+pytest.importorskip("av")
 
 
-def data(root, camera="video", **changes) -> EpisodeData:
-    settings = {
-        "root": root,
-        "horizon": H,
-        "cameras": [camera],
-        "lam_cameras": [camera],
-        "image_size": 16,
-        "action_dim_max": 5,
-        "state_dim_max": 4,
-        "embodiment": "video",
-        "slot": 2,
-        "validation_fraction": 0.25,
-        "cache_workers": 0,
-    }
-    return EpisodeData(**{**settings, **changes})
+def shown(source: Source, episode: int) -> list[int]:
+    images = source.frames(episode, CAMERA, np.arange(source.episodes[episode].length))
+    return [number_of(image) for image in images]
 
 
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("frames", [None, Triplet(low=1, high=3)])
-def test_the_same_files_give_the_same_frames_words_and_masks_as_in_a_dataset(twins, cache, frames):
-    robot, video = data(twins[0], "top", cache=cache, frames=frames), data(twins[1], cache=cache, frames=frames)
-    everything = np.random.default_rng(0).permutation(sum(LENGTHS))
-    a, b = robot.batch(everything), video.batch(everything)
-    assert torch.equal(a.observation.images_BVCHW, b.observation.images_BVCHW)
-    assert torch.equal(a.frames_BFVCHW, b.frames_BFVCHW)
-    assert torch.equal(a.frame_mask_BF, b.frame_mask_BF)
-    assert a.observation.instruction == b.observation.instruction
-    assert a.action_mask_BHA.any()
-    assert a.observation.action_dims_BA.any()
+@pytest.fixture
+def folder(tmp_path):
+    for name, first, length in (("b/2.mp4", 20, 6), ("a/1.mp4", 10, 9), ("a/0.mp4", 0, 7)):
+        film(tmp_path / "set" / name, range(first, first + length))
+    return tmp_path / "set"
 
 
-def test_no_action_is_real_and_no_number_is_anything_but_padding(twins):
-    batch = data(twins[1]).train_batch(0, 6)
-    assert batch.actions_BHA.shape == batch.action_mask_BHA.shape == (6, H, 5)
-    assert batch.observation.state_BS.shape == (6, 4)
-    for tensor in (batch.actions_BHA, batch.action_mask_BHA, batch.observation.action_dims_BA):
-        assert not tensor.any()
-    assert not batch.observation.state_BS.any()
-    assert batch.observation.embodiment_B.tolist() == [2] * 6
+def kinds(source: VideoFolder, **how) -> dict[str, int]:
+    found = source.findings(**{"decode": False, "cameras": (CAMERA,), **how})
+    return {f.kind: f.count for f in found}
 
 
-@pytest.mark.parametrize("mode", ["quantile", "min_max", "mean_std", "identity"])
-def test_the_card_says_that_there_is_nothing_and_survives_the_way_to_disk(twins, mode):
-    card = data(twins[1], action_normalizer=mode, state_normalizer=mode).card()
-    assert (card.robot.name, card.robot.action.names, card.robot.observation.state) == ("video", (), ())
-    assert (card.statistics["action"].dim, card.statistics["state"].dim) == (0, 0)
-    assert card.statistics["action"].count == len(data(twins[1]))
-    assert DataCard.from_json(card.to_json()) == card
-    assert not card.action_dims().any()
-    assert card.padded_states(np.zeros((3, 0), np.float32)).shape == (3, 4)
+def test_it_answers_everything_that_a_source_promises(folder):
+    texts = {"a/0.mp4": "open", "a/1.mp4": "close", "b/2.mp4": "open"}
+    (folder / INSTRUCTIONS).write_text(json.dumps(texts))
+    source = Videos().open(folder)
+    assert (source.root, source.fps, source.cameras, source.robot) == (folder, 10.0, (CAMERA,), None)
+    assert (source.action_names, source.state_names, source.tasks) == ((), (), ("open", "close"))
+    assert source.shapes == {CAMERA: (32, 48, 3)}
+    rows = [(row.index, row.length, row.start, row.tasks, row.info["file"]) for row in source.episodes]
+    assert rows == [
+        (0, 7, 0, ("open",), "a/0.mp4"),
+        (1, 9, 7, ("close",), "a/1.mp4"),
+        (2, 6, 16, ("open",), "b/2.mp4"),
+    ]
+    assert [shown(source, k) for k in range(3)] == [list(range(7)), list(range(10, 19)), list(range(20, 26))]
+    numbers = source.arrays(1)
+    assert numbers.actions.shape == numbers.state.shape == (9, 0)
+    assert not numbers.real.any()
+    assert numbers.task_index.tolist() == [1] * 9
+    np.testing.assert_allclose(numbers.timestamp, np.arange(9) / 10)
+    assert source.files(CAMERA) == tuple(folder / name for name in texts)
+    assert len({source.place(k, CAMERA) for k in range(3)}) == 3
+    assert kinds(source, decode=True) == {}
+    again = pickle.loads(pickle.dumps(source))
+    assert shown(again, 2) == list(range(20, 26))
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_order_workers_and_restarts_are_bit_equal(twins, cache):
-    one = data(twins[1], random_shift=1, cache=cache)
-    expected = [one.train_batch(step, 4) for step in range(2, 6)]
-    for workers, start in ((0, 2), (2, 4)):
-        stream = data(twins[1], random_shift=1, cache=cache).loader(
-            start_step=start, batch_size=4, rank=0, world=1, workers=workers
-        )
-        for step in range(start, 6):
-            same(next(stream), expected[step - 2])
-        stream.close()
+def test_what_is_not_there_is_refused_by_name(folder):
+    source = Videos().open(folder)
+    for episode, camera, wanted, message in (
+        (3, CAMERA, [0], r"has episodes 0\.\.2, asked for 3"),
+        (0, CAMERA, [7], r"0\.mp4: has frames 0\.\.6, asked for \[7\]"),
+        (0, CAMERA, [-1], r"asked for \[-1\]"),
+        (0, CAMERA, [], r"asked for \[\]"),
+    ):
+        with pytest.raises(DataError, match=message):
+            source.frames(episode, camera, wanted)
+    with pytest.raises(ConfigError, match="no camera 'top'"):
+        source.frames(0, "top", [0])
+    film(folder / "a/0.mp4", range(5))
+    with pytest.raises(DataError, match=r"0\.mp4: had 7 frames when the folder was opened, now 5"):
+        source.frames(0, CAMERA, [0])
 
 
-def test_whole_files_are_held_out_by_their_content_wherever_they_stand(twins, tmp_path):
-    def held_out(folder, **changes):
-        one = data(folder, **changes)
-        one.prepare()
-        files = [row.videos["video"] for row in one.source.episodes]
-        assert sorted((*one.training_episodes, *one.validation_episodes)) == list(range(len(files)))
-        held = {files[k].read_bytes() for k in one.validation_episodes}
-        seen = {int(i) for batch in one.validation_batches(batch_size=5) for i in batch.index_B}
-        assert seen == set(one._numbers.frames_of(one.validation_episodes).tolist())
-        return held
-
-    before = held_out(twins[1])
-    assert len(before) == 2  # one of each task
-    assert held_out(twins[1], cache=False) == before
-    renamed = tmp_path / "renamed"
-    texts = json.loads((twins[1] / INSTRUCTIONS).read_text())
-    renamed.mkdir()
-    for k, name in enumerate(reversed(texts)):
-        shutil.copy(twins[1] / name, renamed / f"{k}.mp4")
-    (renamed / INSTRUCTIONS).write_text(json.dumps({f"{k}.mp4": texts[n] for k, n in enumerate(reversed(texts))}))
-    assert held_out(renamed) == before
-    shutil.copy(renamed / "0.mp4", renamed / "0again.mp4")  # a copy stays on its original's side
-    (renamed / INSTRUCTIONS).unlink()
-    source = open_videos(renamed)
-    names = fingerprints(source, Numbers.of(source), folder=None)
-    assert names[0] == names[1]
-    assert len(set(names)) == len(LENGTHS)
+def test_an_instruction_for_every_file_or_for_none(folder):
+    for texts in ({"a/0.mp4": "x"}, {"a/0.mp4": "x", "a/1.mp4": "y", "b/2.mp4": "z", "b/3.mp4": "?"}):
+        (folder / INSTRUCTIONS).write_text(json.dumps(texts))
+        with pytest.raises(DataError, match=r"instructions\.json: \d videos have no instruction"):
+            Videos().open(folder)
 
 
-def test_the_source_is_what_validation_asks_of_a_dataset(twins):
-    validate(open_source(twins[1]), decode=True)
-    robot, video = open_source(twins[0]), open_source(twins[1])
-    for k in range(len(robot)):
-        a, b = robot.arrays(k), video.arrays(k)
-        for name in ("timestamp", "frame_index", "episode_index", "index"):
-            np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-6)
-        assert robot.tasks[a.task_index[0]] == video.tasks[b.task_index[0]]
+BROKEN = {
+    "empty": (b"", "has no bytes at all"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n",
+        "git-lfs pointer.*git lfs pull",
+    ),
+    "noise": (b"\x00\x01noise" * 100, "damaged"),
+    "link to nothing": (None, "found nothing"),
+}
 
 
-def _video(path, ticks):
-    """Frames shown at these hundredths of a second."""
-    av = require_av("writing video")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("h264", rate=10)
-        stream.width = stream.height = worlds.SIZE
-        stream.pix_fmt, stream.options = "yuv420p", {"bf": "0"}
-        stream.codec_context.time_base = stream.time_base = Fraction(1, 100)
-        for t, tick in enumerate(ticks):
-            frame = av.VideoFrame.from_ndarray(worlds.picture(0, t, 0), format="rgb24")
-            frame.pts, frame.time_base = tick, Fraction(1, 100)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+@pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_file_without_a_video_refuses_the_folder_or_is_left_out_aloud(folder, content, message):
+    bad = folder / "a/2.mp4"
+    bad.symlink_to(folder / "gone.mp4") if content is None else bad.write_bytes(content)
+    with pytest.raises(DataError, match=f"1 of 4 videos cannot be read, first: .*2.mp4: .*{message}.*left_out"):
+        Videos().open(folder)
+    source = Videos(damaged="left_out").open(folder)
+    assert len(source.episodes) == 3
+    (finding,) = source.findings(decode=True, cameras=(CAMERA,))
+    assert (finding.kind, finding.count) == ("files left out", 1)
+    assert "4 videos found, 3 read, 1 left out" in finding.said
 
 
-def test_a_rate_that_varies_is_refused_and_a_late_beginning_is_not(tmp_path):
-    for name, ticks in (("late", range(30, 150, 10)), ("varying", [*range(0, 60, 10), *range(90, 150, 10)])):
-        (tmp_path / name).mkdir()
-        _video(tmp_path / name / "one.mp4", ticks)
-    one = data(tmp_path / "late", cache=False)
-    assert one.source.episodes[0].length == 12
-    assert one.source.episodes[0].begins["video"] == pytest.approx(0.3)
-    shown = one.batch(range(12)).observation.images_BVCHW[:, 0]
-    assert [worlds.read_picture(image.permute(1, 2, 0).numpy())[1] for image in shown] == list(range(12))
-    with pytest.raises(DataError, match=r"one\.mp4: frame \d+ is shown at .* its rate varies"):
-        data(tmp_path / "varying")
+def test_files_of_other_kinds_are_counted_and_hidden_ones_are_not_videos(folder):
+    for name in ("a/x.gif", "a/y.GIF", "b/z.wmv", "notes.txt", "._0.mp4"):
+        (folder / name).write_bytes(b"?")
+    (folder / ".lara-cache").mkdir()
+    (folder / ".lara-cache/frames.mp4").write_bytes(b"?")
+    source = Videos().open(folder)
+    assert kinds(source) == {"other files": 3}
+    shutil.rmtree(folder / "a")
+    (folder / "b/2.mp4").unlink()
+    with pytest.raises(DataError, match=r"\.webm, .*found neither; other files there: \.wmv \(1\)"):
+        Videos().open(folder)
 
 
-def test_sizes_that_differ_are_refused(twins, tmp_path):
-    shutil.copytree(twins[1], tmp_path / "two")
-    (tmp_path / "two" / INSTRUCTIONS).unlink()
-    images = np.zeros((4, 48, 32, 3), np.uint8)
-    encode_video(tmp_path / "two" / "z.mp4", images, fps=worlds.FPS, storage=VideoStorage(codec="h264"))
-    with pytest.raises(DataError, match=r"z\.mp4: height is 48"):
-        data(tmp_path / "two")
+def test_damage_inside_is_a_finding_when_frames_are_decoded(folder):
+    path = folder / "a/1.mp4"
+    data = bytearray(path.read_bytes())
+    end = data.find(b"moov") - 4
+    data[end - 200 : end] = bytes(200)  # the index is sound: only decoding tells
+    path.write_bytes(data)
+    source = Videos().open(folder)
+    assert kinds(source) == {}
+    assert kinds(source, decode=True) == {"undecodable frames": 1}
 
 
-def test_a_damaged_dataset_is_not_taken_for_a_folder_of_videos(twins, tmp_path):
-    shutil.copytree(twins[0], tmp_path / "set")
+def test_a_late_beginning_is_read_and_a_varying_rate_only_resampled(tmp_path):
+    late = film(tmp_path / "late/one.mp4", range(12), times=range(30, 150, 10), clock=Fraction(1, 100))
+    assert shown(Videos().open(late.parent), 0) == list(range(12))
+    times = [*range(0, 60, 10), *range(90, 150, 10)]  # no frame at 0.6, 0.7 and 0.8 s
+    varying = film(tmp_path / "varying/one.mp4", range(12), times=times, clock=Fraction(1, 100)).parent
+    with pytest.raises(DataError, match=r"one\.mp4: frame \d+ is shown at .* its rate varies.*data\.format\.fps="):
+        Videos().open(varying)
+    source = Videos(fps=10).open(varying)
+    assert shown(source, 0) == [*range(6), 5, 5, 6, *range(6, 12)]
+    assert kinds(source) == {"resampled": 1}
+    assert shown(Videos(fps=5).open(late.parent), 0) == list(range(0, 12, 2))
+
+
+def test_different_rates_are_named_and_become_one_when_asked(tmp_path):
+    film(tmp_path / "slow.mp4", range(10), fps=10)
+    film(tmp_path / "fast.mp4", range(30), fps=30)
+    with pytest.raises(DataError, match=r"10 fps: 1 files such as slow\.mp4; 30 fps: 1 files such as fast\.mp4"):
+        Videos().open(tmp_path)
+    source = Videos(fps=10).open(tmp_path)
+    assert [shown(source, k) for k in range(2)] == [list(range(0, 30, 3)), list(range(10))]
+    assert Videos(fps=5).open(tmp_path).place(0, CAMERA) != source.place(0, CAMERA)
+    for fps in (0, -1, float("nan"), 1e9):
+        with pytest.raises(ConfigError):
+            Videos(fps=fps)
+
+
+def test_sizes_may_differ_and_the_fit_decides(folder):
+    film(folder / "z.mp4", range(5), size=(48, 24))
+    source = Videos().open(folder)
+    assert kinds(source) == {"mixed sizes": 2}
+    image = source.frames(3, CAMERA, [0])
+    assert image.shape == (1, 48, 24, 3)
+    assert resize_area(image, 16, fit="pad").shape == (1, 16, 16, 3)
+
+
+def test_a_damaged_dataset_is_not_taken_for_a_folder_of_videos(tmp_path):
+    worlds.write(tmp_path / "set", (5, 5), storage=ImageStorage())
     (tmp_path / "set/meta/info.json").unlink()
     with pytest.raises(DataError, match=r"info\.json"):
-        data(tmp_path / "set")
+        open_source(tmp_path / "set")
     with pytest.raises(DataError, match="found neither"):
-        data(tmp_path / "nothing")
+        open_source(tmp_path / "nothing")
 
 
-def test_a_card_with_actions_does_not_fit_videos(twins):
-    with pytest.raises(ConfigError, match="actions have 0 dimensions, the robot card 3"):
-        data(twins[1], robot=worlds.robot())
-
-
-@pytest.mark.parametrize("state", [0, 2])
-@pytest.mark.parametrize("carded", [True, False])
-def test_a_lerobot_dataset_without_actions_is_read_the_same_way(tmp_path, state, carded):
-    worlds.write(tmp_path / "set", LENGTHS, action=0, state=state, storage=ImageStorage())
-    if not carded:
-        (tmp_path / "set/meta/lara.json").unlink()
-    one = data(tmp_path / "set", "top")
-    batch = one.train_batch(0, 4)
-    assert not batch.action_mask_BHA.any()
-    assert batch.observation.state_BS.any() == (state > 0)
-    card = one.card()
-    assert card.robot.action == ActionSpec(
-        names=(), control="delta", rotation="none", gripper="none", low=(), high=(), rate_hz=worlds.FPS
-    )
-    assert card.robot.observation == ObservationSpec(cameras=("top", "wrist"), state=tuple(["s0", "s1"][:state]))
-    assert DataCard.from_json(card.to_json()) == card
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_listed_is_not_left_out(folder):
+    (folder / "b").chmod(0)
+    try:
+        with pytest.raises(Exception, match=r"/b"):
+            Videos().open(folder)
+    finally:
+        (folder / "b").chmod(0o755)

@@ -63,13 +63,14 @@ def write_tasks(root: Path, tasks: list[str]) -> None:
     table = pa.table(
         {"task_index": pa.array(range(len(tasks)), pa.int64()), _PANDAS_INDEX: pa.array(tasks, pa.string())}
     )
-    pq.write_table(table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()}), root / paths.TASKS)
+    table = table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()})
+    pq.write_table(table, root / paths.TASKS, write_page_checksum=True)
 
 
 def write_episodes(root: Path, rows: list[dict[str, Any]]) -> None:
     """meta/episodes: one row per episode, in order; all rows have the same keys."""
     table = pa.Table.from_pydict({key: [row[key] for row in rows] for key in rows[0]})
-    pq.write_table(table, new_file(root, paths.EPISODES_PATH, 0), compression="snappy")
+    pq.write_table(table, new_file(root, paths.EPISODES_PATH, 0), compression="snappy", write_page_checksum=True)
 
 
 def dataset_stats(data: dict[str, np.ndarray], episodes: list[StagedEpisode], cameras: list[str]) -> dict[str, Any]:

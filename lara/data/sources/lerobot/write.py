@@ -153,7 +153,9 @@ def _write_data(
                 writer.close()
             number, size = number + 1, 0
             path = new_file(root, paths.DATA_PATH, number)
-            writer = pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=not features)
+            writer = pq.ParquetWriter(
+                path, schema, compression="snappy", use_dictionary=not features, write_page_checksum=True
+            )
         writer.write_table(table, row_group_size=max(episode.length, 1))
         size += table.nbytes
         chunk, file = paths.chunk_and_file(number)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lara.data.frames.encode import ImageStorage, VideoStorage
+from lara.data.robot import derived_card
 from lara.data.sources.lerobot.read import open_dataset, validate
 from lara.data.sources.lerobot.staged_episode import read_staged, stage_episode
 from lara.data.sources.lerobot.write import assemble
@@ -184,7 +185,7 @@ def test_a_dataset_of_another_maker_gets_its_card_from_what_the_user_says(tmp_pa
     (tmp_path / "set/meta/lara.json").unlink()
     source = open_dataset(tmp_path / "set")
     assert source.robot is None
-    card = source.robot_card(control="absolute", rotation="none", gripper="none")
+    card, _ = derived_card(source, {"control": "absolute", "rotation": "none", "gripper": "none"})
     assert card.action.names == ("a0", "a1", "a2")
     assert card.observation.state == ("s0", "s1")
     np.testing.assert_array_equal(card.action.low, np.concatenate([e.actions for e in episodes]).min(0))

@@ -80,7 +80,6 @@ FAULTS = {
     "video cut early": (lambda r: cut(r / VIDEO, 0.1), r"wrist.*damaged"),
     "video empty": (lambda r: (r / VIDEO).write_bytes(b""), r"wrist.*damaged"),
     "video shorter": (lambda r: short_video(r / VIDEO), r"wrist.*episode 3 needs frames 21\.\.26, the video has 26"),
-    "video longer": (lambda r: long_video(r / VIDEO), r"wrist.*27 frames, the video has 28"),
     "nan action": (
         lambda r: change(r / DATA, "action", 7, [0.0, float("nan"), 0.0]),
         r"episode 1, frame 2: action\[1\] is nan",
@@ -109,10 +108,11 @@ FAULTS = {
     ),
     "episode number": (lambda r: change(r / EPISODES, "episode_index", 2, 5), r"numbered 0\.\.3"),
     "file number": (lambda r: change(r / EPISODES, "data/file_index", 3, 1), r"add up to 21 rows, the file has 27"),
-    "tasks renumbered": (lambda r: change(r / "meta/tasks.parquet", "task_index", 1, 5), r"task indices"),
+    "tasks renumbered": (lambda r: change(r / "meta/tasks.parquet", "task_index", 1, 5), r"task index 1 is unknown"),
     "info missing": (lambda r: (r / "meta/info.json").unlink(), r"info\.json.*found nothing"),
     "info not json": (lambda r: (r / "meta/info.json").write_text("{"), r"info\.json.*expected JSON"),
-    "info version 2.1": (lambda r: edit(r / "meta/info.json", codebase_version="v2.1"), r"v3\.0, found 'v2\.1'"),
+    "info version 1.6": (lambda r: edit(r / "meta/info.json", codebase_version="v1.6"), r"v3\.0, found 'v1\.6'"),
+    "info version 2.1": (lambda r: edit(r / "meta/info.json", codebase_version="v2.1"), r"tasks\.jsonl.*found nothing"),
     "info frames": (lambda r: edit(r / "meta/info.json", total_frames=99), r"total_frames is 99.* 27"),
     "info path leaves": (
         lambda r: edit(r / "meta/info.json", data_path="../{chunk_index}.parquet"),
