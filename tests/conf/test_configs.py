@@ -168,7 +168,7 @@ def test_lams_and_stage_two_weigh_no_action_and_look_through_the_one_camera_of_v
     given = [*f"experiment={name}".split(), "data=videos", "data.root=x", *more]
     asked = left_open(compose("train", given))
     config = resolved(compose("train", [*given, *(["lam_run=x"] if "lam_run" in asked else [])]))
-    assert {*config["data"]["cameras"], *config["data"]["lam_cameras"]} == {"video"}
+    assert {*config["data"]["cameras"], *config["data"]["lam"]["cameras"]} == {"video"}
     assert config["data"]["embodiment"] == "video"
     system = build(shrink(config)["system"])
     require_actions(build({**config["stage"], "load": {}}, "run"), system, dims=0, source="x")

@@ -40,7 +40,9 @@ def experiment(name, paligemma, sana):
 def shrink(config):
     """The same structure at a size that a test can step: every width 32, images 32 px."""
     config = {**config, "image_size": 32}
-    config["data"] |= {"image_size": 32, "lam_image_size": 32}
+    config["data"] |= {"image_size": 32}
+    if config["data"].get("lam"):
+        config["data"]["lam"] |= {"image_size": 32}
     system = config["system"]
     if system.get("policy") and ".hosts." in system["policy"]["_target_"]:
         config["system"] = system = {**system, "policy": _tiny_host(config)}

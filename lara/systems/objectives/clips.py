@@ -5,6 +5,7 @@
 The frames come from `Batch.frames_BFVCHW` (of one camera; a pair, or `lam_inputs.sampling.Clip`), words and state
 from the observation, actions from the batch, as `data.actions` represents them. Video without actions feeds the frame's
 term alone.
+>>>>>>> house
 """
 
 from __future__ import annotations
