@@ -80,7 +80,8 @@ def test_check_reads_the_dataset_as_training_would(world, capsys):
         == 0
     )
     out = capsys.readouterr().out
-    assert "training samples of toy" in out
+    assert "robot: toy" in out
+    assert "ready for this experiment" in out
     assert "red" in out
 
 

@@ -70,7 +70,8 @@ def _look(data: dict[str, Any], *, decode: bool, fix: bool) -> int:
         modes=(data["action_normalizer"], data["state_normalizer"]),
     )
     print("", *text.shares_table(found, width=width), "", sep="\n")
-    for line in (*text.findings_table(found.findings, width=width), *found.remarks, text.verdict(found)):
+    table = text.findings_table(found.findings, root=source.root, width=width)
+    for line in (*table, *text.remark_lines(found, width=width), text.verdict(found)):
         print(line)
     return 2 if found.count("error") else 0
 

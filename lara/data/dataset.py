@@ -102,9 +102,9 @@ class Dataset:
         self.action_dim_max, self.state_dim_max = action_dim_max, state_dim_max
         self.actions: Representation = InOrder() if actions is None else actions
         recorded, self.assumed = derived_card(self.source, robot)
-        _require_the_numbers_of(self.source, recorded)
         self.robot = self.actions.body(self.source, recorded)
         self.codec = self.actions.bind(self.robot)
+        _require_the_numbers_of(self.source, recorded)
         self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
         self._given = statistics
         self._cache, self._split = cache, Split() if split is None else split
