@@ -58,6 +58,11 @@ def runs(world):
     return world / "run"
 
 
+def _card(saved):
+    (card,) = saved.card["embodiments"].values()
+    return card
+
+
 def _train(world, experiment, name, *more):
     given = [f"experiment={experiment}", f"output={world}/{name}", "data=videos", f"data.root={world}/videos", *SMALL]
     return main(["train", *given, *more])
@@ -66,7 +71,7 @@ def _train(world, experiment, name, *more):
 def test_check_says_that_there_are_no_actions(world, capsys):
     assert main(["check", "experiment=rotvla/tiny_lam", "data=videos", f"data.root={world}/videos", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert "training samples of video, 2 instructions" in out
+    assert "training frames, 2 instructions" in out
     assert re.search(r"^actions: none", out, re.M)
     assert re.search(r"^state: none", out, re.M)
     assert main(["check", "experiment=demo/lara", f"data.root={world}/robot", *ROBOT]) == 0
@@ -82,13 +87,13 @@ def test_stages_that_weigh_actions_are_refused_before_the_first_step(world, caps
 
 def test_the_robot_s_stage_has_the_robot_s_slot_statistics_and_units(world, runs):
     video, robot = read_checkpoint(runs / "pretrain"), read_checkpoint(runs / "finetune")
-    assert video.card["robot"]["action"]["names"] == []
+    assert _card(video)["robot"]["action"]["names"] == []
     assert video.config["embodiments"] == {"video": 0}
     assert robot.config["embodiments"] == {"dot": 0}
     data = build_data(robot.config)
     data.prepare()
     seen = data._numbers.actions[data.training_samples]
-    assert Statistics.from_dict(robot.card["statistics"]["action"]) == Statistics.of(seen)
+    assert Statistics.from_dict(_card(robot)["statistics"]["action"]) == Statistics.of(seen)
     assert load_policy(checkpoint=str(runs / "finetune")).card().action == data.source.robot.action
 
 
@@ -104,7 +109,7 @@ def test_stage_three_starts_from_what_video_taught_and_an_heir_gets_a_slot_and_s
         torch.testing.assert_close(new[key], old[key], rtol=0, atol=1e-9)
     heir = read_checkpoint(world / "heir")
     assert heir.config["embodiments"] == {"video": 0, "dot": 1}
-    assert heir.card["statistics"] == read_checkpoint(runs / "finetune").card["statistics"]
+    assert _card(heir)["statistics"] == _card(read_checkpoint(runs / "finetune"))["statistics"]
 
 
 def test_a_run_on_videos_that_is_interrupted_goes_on_bit_for_bit(world, runs):
@@ -128,7 +133,7 @@ def test_the_lam_is_probed_on_its_videos_and_on_a_robot_s_data(world, runs):
         assert "transfer" in record["probes"]
         assert ("linear" in record["probes"]) == (name == "robot")
         assert name == "robot" or "has no actions" in record["not_applicable"]["linear"]
-    assert load_lam(runs / "lam")[1].card["lam_cameras"] == ["video"]
+    assert _card(load_lam(runs / "lam")[1])["lam_cameras"] == ["video"]
 
 
 def test_its_labels_are_actions_to_learn_from_on_the_same_videos(world, runs):
@@ -136,5 +141,5 @@ def test_its_labels_are_actions_to_learn_from_on_the_same_videos(world, runs):
     labels = [f"checkpoint={runs}/lam", f"dataset={world}/videos", f"output={world}/labels", "label.workers=0"]
     assert main(["label", *labels]) == 0
     assert _train(world, "lapa/tiny_latent", "lapa", f"labels={world}/labels") == 0
-    card = read_checkpoint(world / "lapa").card
+    card = _card(read_checkpoint(world / "lapa"))
     assert (card["robot"]["name"], len(card["robot"]["action"]["names"])) == ("latent", 64)

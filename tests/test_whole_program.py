@@ -109,10 +109,10 @@ def test_post_training_keeps_slot_and_statistics_of_a_known_robot_and_gives_a_ne
     base = read_checkpoint(runs["lara"])
     known = read_checkpoint(train("demo/posttrain", "post", f"init={runs['lara']}"))
     assert known.config["embodiments"] == {"dot": 0}
-    assert known.card["statistics"] == base.card["statistics"]
+    assert known.card["embodiments"]["dot"]["statistics"] == base.card["embodiments"]["dot"]["statistics"]
     new = read_checkpoint(train("demo/posttrain", "post_new", f"init={runs['lara']}", "data.embodiment=other"))
     assert new.config["embodiments"] == {"dot": 0, "other": 1}
-    assert new.card["slot"] == 1
+    assert new.card["embodiments"]["other"]["slot"] == 1
 
 
 def test_a_policy_acts_through_the_client_and_pairs_with_another(world, runs, capsys):

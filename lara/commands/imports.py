@@ -55,7 +55,11 @@ def _demonstrations(options: dict[str, str]) -> list[str]:
     from lara.data.frames.encode import ImageStorage, VideoStorage
     from lara.errors import ConfigError
 
-    storages = {"av1": VideoStorage(), "h264": VideoStorage(codec="h264"), "png": ImageStorage()}
+    storages: dict[str, VideoStorage | ImageStorage] = {
+        "av1": VideoStorage(),
+        "h264": VideoStorage(codec="h264"),
+        "png": ImageStorage(),
+    }
     known = {"path", "output", "images", "storage", "fps", "task", "state"}
     images, storage, fps = options.get("images"), options.get("storage", "av1"), options.get("fps", "")
     wrong = images not in (None, "rotate", "flip", "keep") or storage not in storages or not set(options) <= known

@@ -15,8 +15,9 @@ from lara.errors import ConfigError
 def equivalent(statistics: Statistics, normalizer: Normalizer) -> dict[str, np.ndarray]:
     """min, max, mean, std, q01, q99 (each (D,) float64) of which the ones that the mode uses give exactly our map.
 
-    Our normaliser does not stretch a dimension that stands still, and takes [min, max] for one that moves in less than
-    2 % of the steps; the packages of the field divide by what they find. So the used pair is written from our map.
+    Our normaliser does not stretch a dimension that stands still, and takes [min, max] for one that rests in 98 % of
+    the steps; the packages of the field divide by what they find. So the used pair is written from our map. They do not
+    cut states beyond `normalize.CLIP`, as the quantile mode does: a state so far out becomes as large as it is.
     """
     numbers = {k: np.asarray(getattr(statistics, k), np.float64) for k in ("min", "max", "mean", "std", "q01", "q99")}
     low, high = normalizer.offset - normalizer.scale, normalizer.offset + normalizer.scale

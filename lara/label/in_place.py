@@ -42,7 +42,7 @@ def write_in_place(
 
 def _write(job: Job, source: LeRobotSource, features: Mapping[str, dict[str, Any]], about: Mapping[str, Any]) -> None:
     episodes: dict[Path, list[int]] = defaultdict(list)
-    for row in source.episodes:
+    for row in source.rows:
         episodes[row.data].append(row.index)
     tables = episode_tables(job, source)
     digests: dict[str, dict[str, str]] = {}

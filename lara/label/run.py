@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from lara.data.frames.cache import cache_key
 from lara.data.lam_inputs.label_columns import about_path, column, label_features, read_about
-from lara.data.sources.lerobot.source import LeRobotSource
+from lara.data.sources.lerobot import paths
+from lara.data.sources.source import Source, frame_count
 from lara.data.sources.validate import validate
 from lara.data.sources.videos import is_lerobot
 from lara.errors import ConfigError, DataError
@@ -155,7 +156,7 @@ def label(
             folder=str(work / "units"),
         )
         counts = _run(job, source, settings)
-        about["counts"] = total_counts([counts[k] for k in sorted(counts)], source.frame_count)
+        about["counts"] = total_counts([counts[k] for k in sorted(counts)], frame_count(source))
         codes = model.space.coder() is not None
         features = label_features(settings.prefix, queries=model.queries, dim=model.space.dim, codes=codes)
         if in_place:
@@ -175,7 +176,7 @@ def _numeric(settings: LabelSettings) -> dict[str, Any]:
 def _record(
     model: Any,
     saved: Any,
-    source: LeRobotSource,
+    source: Source,
     settings: LabelSettings,
     *,
     view: Mapping[str, Any],
@@ -206,12 +207,12 @@ def _record(
             "space": type(model.space).__name__,
             "codes": None if codes is None else codes.codes,
         },
-        "dataset": {"fingerprint": fingerprint, "episodes": len(source), "frames": source.frame_count},
+        "dataset": {"fingerprint": fingerprint, "episodes": len(source.episodes), "frames": frame_count(source)},
         "settings": decides,
     }
 
 
-def _run(job: Job, source: LeRobotSource, settings: LabelSettings) -> dict[int, dict[str, int]]:
+def _run(job: Job, source: Source, settings: LabelSettings) -> dict[int, dict[str, int]]:
     counts = finished_units(job, source)
     left = [unit for unit in range(len(job.units)) if unit not in counts]
     before = sum(frames_of(job, source, unit) for unit in counts)
@@ -219,16 +220,14 @@ def _run(job: Job, source: LeRobotSource, settings: LabelSettings) -> dict[int, 
         done = run_ray(job, left, settings.workers, settings.address)
     else:
         done = run_local(job, left, settings.workers if left else 0)
-    with tqdm(total=source.frame_count, initial=before, desc="label", unit="frame", disable=None) as bar:
+    with tqdm(total=frame_count(source), initial=before, desc="label", unit="frame", disable=None) as bar:
         for one in done if left else ():
             counts[one["unit"]] = one
             bar.update(one["frames"])
     return finished_units(job, source)
 
 
-def _view(
-    card: Mapping[str, Any], settings: LabelSettings, source: LeRobotSource, lam: Mapping[str, Any]
-) -> dict[str, Any]:
+def _view(card: Mapping[str, Any], settings: LabelSettings, source: Source, lam: Mapping[str, Any]) -> dict[str, Any]:
     """Which pixels the model looks at: camera, size, fit and gap."""
     camera = settings.camera
     if camera is None:
@@ -249,7 +248,7 @@ def _view(
     return {"camera": camera, "gap": int(gap), "size": int(size), "fit": card.get("image_fit", "square")}
 
 
-def _fingerprint(work: Path, source: LeRobotSource, view: Mapping[str, Any]) -> str:
+def _fingerprint(work: Path, source: Source, view: Mapping[str, Any]) -> str:
     """Of the pixels. Adding columns rewrites the files that hold them where images lie in the tables: once that has
     begun, what was found before counts."""
     begun = work / _WRITING
@@ -258,9 +257,13 @@ def _fingerprint(work: Path, source: LeRobotSource, view: Mapping[str, Any]) -> 
     return cache_key(source, view["camera"], view["size"], fit=view["fit"], folder=work)
 
 
-def _labels_there(place: Path, prefix: str, source: LeRobotSource, *, in_place: bool) -> dict[str, Any] | None:
+def _labels_there(place: Path, prefix: str, source: Source, *, in_place: bool) -> dict[str, Any] | None:
     """The record of finished labels at their place, {} for something else that stands there, None for nothing."""
-    if not (column(prefix, "z") in source.info["features"] if in_place else place.exists()):
+    if in_place:
+        features = read_json(place / paths.INFO, DataError)["features"]
+        if column(prefix, "z") not in features:
+            return None
+    elif not place.exists():
         return None
     return read_about(place, prefix) if (place / about_path(prefix)).exists() else {}
 

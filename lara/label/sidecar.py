@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from lara.data.lam_inputs.label_columns import LABELS, about_path, label_schema
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.meta import write_episodes, write_tasks
-from lara.data.sources.lerobot.source import LeRobotSource
-from lara.data.sources.source import Source
+from lara.data.sources.source import Source, frame_count
 from lara.data.sources.videos import is_lerobot
 from lara.errors import DataError
 from lara.label.job import Job
@@ -31,7 +30,7 @@ _FILE_BYTES = 100 * 1024 * 1024
 
 def write_sidecar(
     job: Job,
-    source: LeRobotSource,
+    source: Source,
     features: Mapping[str, dict[str, Any]],
     about: Mapping[str, Any],
     output: Path,
@@ -46,7 +45,7 @@ def write_sidecar(
 
 def _fill(
     job: Job,
-    source: LeRobotSource,
+    source: Source,
     features: Mapping[str, dict[str, Any]],
     about: Mapping[str, Any],
     building: Path,
@@ -59,15 +58,15 @@ def _fill(
     files = {(r["data/chunk_index"], r["data/file_index"]) for r in rows}
     info = {
         "codebase_version": paths.VERSION,
-        "robot_type": source.info.get("robot_type"),
-        "total_episodes": len(source),
-        "total_frames": source.frame_count,
+        "robot_type": None if source.robot is None else source.robot.name,
+        "total_episodes": len(source.episodes),
+        "total_frames": frame_count(source),
         "total_tasks": len(source.tasks),
-        "chunks_size": source.info.get("chunks_size", paths.FILES_PER_CHUNK),
-        "data_files_size_in_mb": source.info.get("data_files_size_in_mb", _FILE_BYTES // 2**20),
-        "video_files_size_in_mb": source.info.get("video_files_size_in_mb", 200),
-        "fps": source.info["fps"],
-        "splits": {"train": f"0:{len(source)}"},
+        "chunks_size": paths.FILES_PER_CHUNK,
+        "data_files_size_in_mb": _FILE_BYTES // 2**20,
+        "video_files_size_in_mb": 200,
+        "fps": source.fps,
+        "splits": {"train": f"0:{len(source.episodes)}"},
         "data_path": paths.DATA_PATH,
         "video_path": None,
         "features": {**features, **paths.DEFAULT_FEATURES},
@@ -77,9 +76,7 @@ def _fill(
     write_manifest(building, LABELS)
 
 
-def _write_data(
-    job: Job, source: LeRobotSource, features: dict[str, dict[str, Any]], root: Path
-) -> list[dict[str, Any]]:
+def _write_data(job: Job, source: Source, features: dict[str, dict[str, Any]], root: Path) -> list[dict[str, Any]]:
     """data/*.parquet, one row group per episode; returns the rows of the episode table."""
     labels = label_schema(features)
     numbers = [pa.field("timestamp", pa.float32())]
@@ -93,7 +90,7 @@ def _write_data(
         place = _place(job, source, k, here, size + table.nbytes)
         if place != here:
             if any((r["data/chunk_index"], r["data/file_index"]) == place for r in rows):
-                raise DataError(f"{source.episodes[k].data}: its episodes do not follow one another")
+                raise DataError(f"{source.rows[k].data}: its episodes do not follow one another")
             if writer is not None:
                 writer.close()
             path = paths.fill_path(root, paths.DATA_PATH, dict(zip(("chunk_index", "file_index"), place, strict=True)))
@@ -110,10 +107,10 @@ def _write_data(
     return rows
 
 
-def _place(job: Job, source: LeRobotSource, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
+def _place(job: Job, source: Source, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
     """(chunk, file) of the episode's rows: where the dataset has them; else files of a handy size."""
     if is_lerobot(job.dataset) and source.version == paths.VERSION:
-        path = source.episodes[episode].data
+        path = source.rows[episode].data
         return int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-"))
     if here is None:
         return 0, 0
@@ -134,7 +131,7 @@ def _counters(source: Source, episode: int) -> dict[str, np.ndarray]:
     }
 
 
-def _episode_row(source: LeRobotSource, episode: int, place: tuple[int, int]) -> dict[str, Any]:
+def _episode_row(source: Source, episode: int, place: tuple[int, int]) -> dict[str, Any]:
     row = source.episodes[episode]
     extra = {"file": row.info["file"]} if "file" in row.info else {}
     return {

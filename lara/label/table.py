@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from lara.data.lam_inputs.label_columns import column, from_arrow
-from lara.data.sources.lerobot.source import LeRobotSource
 from lara.data.sources.lerobot.stats import vector_stats
+from lara.data.sources.source import Source
 from lara.errors import LaraError
 from lara.label.job import Job
 from lara.label.shard import read_unit, unit_counts
@@ -19,7 +19,7 @@ from lara.label.shard import read_unit, unit_counts
 _DIMS = 16  # columns of z whose statistics are computed at once
 
 
-def finished_units(job: Job, source: LeRobotSource) -> dict[int, dict[str, int]]:
+def finished_units(job: Job, source: Source) -> dict[int, dict[str, int]]:
     """Unit -> its counts, for the units whose file is there. Raises DataError for files of other work."""
     found = {}
     for unit in range(len(job.units)):
@@ -29,7 +29,7 @@ def finished_units(job: Job, source: LeRobotSource) -> dict[int, dict[str, int]]
     return found
 
 
-def frames_of(job: Job, source: LeRobotSource, unit: int) -> int:
+def frames_of(job: Job, source: Source, unit: int) -> int:
     return sum(source.episodes[k].length for k in range(*job.units[unit]))
 
 
@@ -41,7 +41,7 @@ def total_counts(counts: Sequence[dict[str, int]], frames: int) -> dict[str, int
     return total
 
 
-def episode_tables(job: Job, source: LeRobotSource) -> Iterator[tuple[int, pa.Table]]:
+def episode_tables(job: Job, source: Source) -> Iterator[tuple[int, pa.Table]]:
     """(episode, its label columns), in order; one unit is in memory at a time."""
     for unit, (first, end) in enumerate(job.units):
         table, row = read_unit(Path(job.folder), unit), 0
@@ -51,7 +51,7 @@ def episode_tables(job: Job, source: LeRobotSource) -> Iterator[tuple[int, pa.Ta
             row += length
 
 
-def z_stats(job: Job, source: LeRobotSource, scratch: Path) -> dict[str, Any]:
+def z_stats(job: Job, source: Source, scratch: Path) -> dict[str, Any]:
     """Statistics of z over all real pairs, exact, as meta/stats.json wants them; {} when no pair is real.
 
     scratch: a folder for the numbers, which need not fit into memory.

@@ -64,7 +64,11 @@ def load_lam(checkpoint: str | Path, *, ema: bool = True) -> tuple[Any, Checkpoi
 
 def lam_facts(saved: Checkpoint | Export) -> dict[str, Any]:
     """What is known of the frames that a LAM was trained on: some of frame_gap, fps, lam_cameras, lam_image_size,
-    image_fit. Raises CheckpointError for records that are none."""
+    image_fit.
+
+    Raises:
+        CheckpointError: for records that are none.
+    """
     with decoding(saved.path, CheckpointError):
         return Cards.from_dict(saved.card).lam_facts() if "embodiments" in saved.card else dict(saved.card)
 

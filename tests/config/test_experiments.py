@@ -106,4 +106,4 @@ def test_full_size_asks_for_a_gpu_in_bf16_and_shows_each_host_its_own_image_size
     assert (config.runtime.device, config.runtime.precision) == ("cuda", "bf16")
     seen = {"smolvla": 512, "groot_n16": 256, "groot_n17": 256}
     assert config.data.image_size == seen.get(host, 224)
-    assert config.data.lam_image_size == config.lam.decoder.image_size == 224
+    assert config.data.lam.image_size == config.lam.decoder.image_size == 224

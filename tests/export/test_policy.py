@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from lara.cli import main
-from lara.data.card import DataCard
+from lara.data.card import Cards
 from lara.errors import CheckpointError, ConfigError
 from lara.export.policy import export_policy
 from lara.policy.policy import Policy
@@ -103,7 +103,7 @@ def test_lerobot_s_files_hold_the_vendor_s_keys_and_our_normalisation(runs, tmp_
     weights = load_file(out / "model.safetensors")
     assert {n.removeprefix("model.") for n in weights} == set(system.policy.state_dict())
     assert all(torch.equal(weights[f"model.{n}"], t) for n, t in system.policy.state_dict().items())
-    card = DataCard.from_dict(saved.card)
+    card = Cards.from_dict(saved.card).only()
     config = json.loads((out / "config.json").read_text())
     assert config["type"] == "pi05"
     assert config["output_features"]["action"]["shape"] == [card.robot.action.dim]

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lara.data.lam_inputs.labels import LatentActions
+from lara.data.actions.latent import LatentActions
 from lara.data.sources.lerobot.read import open_dataset
+from lara.data.sources.numbers import Numbers
 from lara.errors import DataError
 from lara.label.run import LabelSettings, label
 from tests.data.worlds import write
@@ -32,7 +33,10 @@ def world(tmp_path_factory):
 
 
 def read(world, labels):
-    return LatentActions(root=labels).read(open_dataset(world / "data"))
+    source = open_dataset(world / "data")
+    latent = LatentActions(root=labels)
+    assert source.robot is not None
+    return latent.bind(latent.body(source, source.robot)).targets(source, Numbers.of(source))
 
 
 def flipped(content, rng, start=0, end=None):

@@ -100,7 +100,7 @@ def examine(
         said = "no task has two episodes that differ, so none is held out and nothing can be validated"
         findings.append(Finding(severity="unusual", kind="nothing held out", where=str(source.root), said=said))
     names = {"action": source.action_names, "state": source.state_names}
-    said = tuple(
+    sentences = tuple(
         f"{name} ({mode}): {remark}"
         for (name, mode) in zip(("action", "state"), modes, strict=True)
         if name in statistics
@@ -108,7 +108,7 @@ def examine(
     )
     lengths = [episode.length for episode in readable]
     shares = _shares(tasks, lengths, training, held)
-    return Examination(findings=tuple(findings), shares=shares, statistics=statistics, remarks=said)
+    return Examination(findings=tuple(findings), shares=shares, statistics=statistics, remarks=sentences)
 
 
 def fingerprint(arrays: EpisodeArrays) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from lara.data.check.examine import Examination
 from lara.data.robot import RobotCard
@@ -40,19 +41,23 @@ def robot_lines(card: RobotCard, assumed: Sequence[str]) -> Iterator[str]:
         yield f"  {printable(line)}"
 
 
-def findings_table(findings: Sequence[Finding], *, width: int) -> Iterator[str]:
-    """One row per severity and kind, errors first: severity, kind, count, where, what."""
+def findings_table(findings: Sequence[Finding], *, root: Path, width: int) -> Iterator[str]:
+    """One row per severity and kind, errors first: severity, kind, count, where (below `root`), what."""
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[finding.severity, finding.kind].append(finding)
     if not groups:
         return
+
+    def brief(words: str) -> str:
+        return printable(words.replace(f"{root}/", ""))
+
     rows = []
     for (severity, kind), same in sorted(groups.items(), key=lambda item: item[0][0] != "error"):
         places = list(dict.fromkeys(finding.where for finding in same))
         more = [f"and {len(places) - PLACES} more"] if len(places) > PLACES else []
-        where = [printable(place) for place in places[:PLACES]] + more
-        rows.append((severity, printable(kind), f"{sum(f.count for f in same):,}", where, printable(same[0].said)))
+        where = [brief(place) for place in places[:PLACES]] + more
+        rows.append((severity, printable(kind), f"{sum(f.count for f in same):,}", where, brief(same[0].said)))
     yield from _columns(("severity", "kind", "count", "where", "what"), rows, width)
 
 
@@ -89,10 +94,17 @@ def shares_table(examination: Examination, *, width: int) -> Iterator[str]:
     if len(shares) > 1:
         shown.append(("all", *_totals(shares)))
     size = min(max([len(row[0]) for row in shown], default=0), max(width - 60, 24))
-    yield f"{'instruction':{size}}  {'episodes':>9} {'held out':>9} {'frames':>12} {'held out':>12}"
+    yield f"{'':{size}}  {'episodes':>19} {'frames':>25}"
+    yield f"{'instruction':{size}}  {'training':>9} {'held out':>9} {'training':>12} {'held out':>12}"
     for text, *counts in shown:
         name = text if len(text) <= size else text[: size - 3] + "..."
         yield f"{name:{size}}  {counts[0]:>9,} {counts[1]:>9,} {counts[2]:>12,} {counts[3]:>12,}"
+
+
+def remark_lines(examination: Examination, *, width: int) -> Iterator[str]:
+    """What normalising will do, one paragraph each."""
+    for remark in examination.remarks:
+        yield from textwrap.wrap(printable(remark), max(width, 60), subsequent_indent="  ")
 
 
 def verdict(examination: Examination) -> str:

@@ -17,10 +17,8 @@ from lara.errors import DataError
 from lara.faults import refused
 
 # Damage that a decoder notices is an error, not a picture made up from its neighbours. Not through a container: between
-# a key frame and the next may stand frames that need what came before it; and not for old codecs, whose decoders then
-# refuse sound files.
+# a key frame and the next may stand frames that need what came before it.
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
-_STRICT_CODECS = {"h264", "hevc", "vp9", "av1", "libdav1d"}
 
 
 class PacketDecoder:
@@ -28,7 +26,6 @@ class PacketDecoder:
     few. Only for an index with `packets`: packet k is frame k."""
 
     def __init__(self, path: Path, index: VideoIndex, packets: Packets) -> None:
-        av = require_av("reading video")
         self._path, self._index, self._packets = path, index, packets
         self._tick = Fraction(index.tick).limit_denominator(10**9)
         self._position: int | None = None  # the last packet that the decoder was given
@@ -38,12 +35,16 @@ class PacketDecoder:
             if (known := refused(error)) is not None:
                 raise known from error
             raise DataError(f"{path}: cannot be read ({error})") from error
-        self._context = av.CodecContext.create(packets.codec, "r")
-        self._context.extradata = packets.header or None
-        self._context.thread_count = 1  # robot videos are small, and loaders have workers
-        context = self._context
-        context.color_range, context.colorspace, context.color_primaries, context.color_trc = packets.colour
-        context.options = _STRICT if packets.codec in _STRICT_CODECS else {}
+        self._context = self._made(_STRICT)
+
+    def _made(self, options: dict[str, str]) -> Any:
+        av = require_av("reading video")
+        context = av.CodecContext.create(self._packets.codec, "r")
+        context.extradata = self._packets.header or None
+        context.thread_count = 1  # robot videos are small, and loaders have workers
+        (context.color_range, context.colorspace, context.color_primaries, context.color_trc) = self._packets.colour
+        context.options = options
+        return context
 
     def close(self) -> None:
         """Free the decoder."""
@@ -59,22 +60,31 @@ class PacketDecoder:
             end = begin + 1
             while end < len(numbers) and self._key_of(numbers[end]) <= numbers[end - 1] + 1:
                 end += 1
-            yield from self._run(key, numbers[begin:end])
+            wanted = numbers[begin:end]
+            try:
+                yield from self._run(key, wanted)
+            except DataError:
+                if key == 0:
+                    raise
+                # Some encoders' key frames are such only for who saw what came before ("open" groups of pictures):
+                # a sound file decodes from its beginning, and proves by that that its later keys may be forgiven.
+                self._position = None
+                yield from self._run(0, wanted)
+                self._context, self._position = self._made({}), None
             begin = end
 
     def _key_of(self, number: int) -> int:
         place = int(np.searchsorted(self._packets.key, number, side="right")) - 1
         return int(self._packets.key[place])  # the first packet is a key frame, or there would be no `packets`
 
-    def _run(self, key: int, numbers: Sequence[int]) -> Iterator[Any]:
-        """Frames that are reached without leaving any out between them."""
+    def _run(self, key: int, wanted: list[int]) -> Iterator[Any]:
+        """Frames that are reached without leaving any out between them; takes off the list what it gives."""
         av = require_av("reading video")
-        if self._position is None or numbers[0] <= self._position or key > self._position + 1:
+        if self._position is None or wanted[0] <= self._position or key > self._position + 1:
             self._context.flush_buffers()
             self._position = key - 1
-        pts, wanted = self._index.pts, list(numbers)
         try:
-            for number in range(self._position + 1, numbers[-1] + 1):
+            for number in range(self._position + 1, wanted[-1] + 1):
                 yield from self._due(self._context.decode(self._packet(number)), wanted)
                 self._position = number
             if wanted:  # the decoder holds some back, to sort what comes later: there is nothing to wait for
@@ -83,7 +93,7 @@ class PacketDecoder:
         except av.error.FFmpegError as error:
             raise DataError(f"{self._path}: a frame does not decode ({error}); it is damaged, copy it again") from error
         if wanted:
-            raise self._damaged(int(pts[wanted[0]]))
+            raise self._damaged(int(self._index.pts[wanted[0]]))
 
     def _due(self, frames: Sequence[Any], wanted: list[int]) -> Iterator[Any]:
         """Those of the decoded frames that are wanted; takes them off the list."""

@@ -20,6 +20,8 @@ from lara.data.frames.seal import read_sums
 from lara.errors import DataError
 from lara.faults import refused
 
+# decoders that give every frame of a stream in order as soon as it can be given, with the time of its packet
+DIRECT = {"h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -107,7 +109,8 @@ def read_index(path: Path) -> VideoIndex:
                     return found
             if holds_seal(path):  # which only files get that their index describes
                 raise DataError(f"{path}: is not what was written (its index says so); it is damaged, copy it again")
-            return _from_packets(path, container, stream, facts)
+        with av.open(str(path)) as container:  # from its beginning again
+            return _from_packets(path, container, container.streams.video[0], facts)
     except (av.error.FFmpegError, IndexError, OSError, UnicodeDecodeError) as error:
         if (known := refused(error)) is not None:
             raise known from error
@@ -130,11 +133,10 @@ def _require_content(path: Path) -> None:
 
 def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> VideoIndex | None:
     """The file's own index, if everything that can be checked without reading all of the file speaks for it."""
-    entries = stream.index_entries
-    count = len(entries)
+    rows = _rows(path, stream)
+    count = len(rows)
     if count == 0 or stream.frames != count:
         return None
-    rows = [(e.timestamp, e.is_keyframe, e.pos, e.size, e.is_discard) for e in entries]
     pts, key, where, size, hidden = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     if hidden.any() or (np.diff(pts) <= 0).any() or (where < 0).any() or (size <= 0).any() or not key[0]:
         return None
@@ -151,11 +153,18 @@ def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> Vid
         file.seek(int(where[0]))
         if file.read(int(size[0])) != bytes(first):
             return None
+    context = stream.codec_context
+    if context.codec.name not in DIRECT:
+        return None
     sums = None if facts.seal is None else read_sums(facts.seal, description=facts.description, count=count)
     if facts.seal is not None and sums is None:
         raise DataError(f"{path}: is not what was written (its checksums say so); it is damaged, copy it again")
-    context = stream.codec_context
-    colour = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
+    colour = (
+        int(context.color_range),
+        int(context.colorspace),
+        int(context.color_primaries),
+        int(context.color_trc),
+    )
     return VideoIndex(
         pts=pts,
         keys=pts[key > 0],
@@ -169,10 +178,19 @@ def _from_index(path: Path, container: Any, stream: Any, facts: Mp4Facts) -> Vid
             key=np.flatnonzero(key),
             codec=context.codec.name,
             header=bytes(context.extradata or b""),
-            colour=tuple(int(part) for part in colour),
+            colour=colour,
             sums=sums,
         ),
     )
+
+
+def _rows(path: Path, stream: Any) -> list[tuple[int, bool, int, int, bool]]:
+    """When each packet is decoded, whether it is a key frame, its place and size, whether it is hidden."""
+    if hasattr(stream, "index_entries"):
+        return [(e.timestamp, e.is_keyframe, e.pos, e.size, e.is_discard) for e in stream.index_entries]
+    with require_av("reading video").open(str(path)) as container:  # PyAV before 16: all of the file has to be read
+        packets = [p for p in container.demux(video=0) if p.dts is not None and p.pos is not None]
+        return [(p.dts, p.is_keyframe, p.pos, p.size, p.is_discard) for p in packets]
 
 
 def _from_packets(path: Path, container: Any, stream: Any, facts: Mp4Facts | None) -> VideoIndex:
@@ -180,7 +198,8 @@ def _from_packets(path: Path, container: Any, stream: Any, facts: Mp4Facts | Non
     if not packets or any(corrupt or pts is None for pts, _, _, corrupt in packets):
         raise DataError(f"{path}: holds no frames, or damaged ones; the file is cut short, copy it again")
     # an edit list leaves packets out that the header counts; the index is then made of those that are left
-    promised = len(stream.index_entries) if facts is not None and facts.edited else stream.frames
+    edited = facts is not None and facts.edited
+    promised = len(getattr(stream, "index_entries", ())) if edited else stream.frames
     if promised and promised != len(packets):
         raise DataError(f"{path}: its header promises {promised} frames, {len(packets)} are there; it is cut short")
     shown = np.sort(np.array([pts for pts, _, hidden, _ in packets if not hidden], np.int64))

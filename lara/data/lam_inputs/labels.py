@@ -126,8 +126,10 @@ def read_labels(root: Path, prefix: str, source: Source, kinds: tuple[str, ...])
         )
     names = [column(prefix, kind) for kind in kinds]
     parts: list[list[np.ndarray]] = []
-    for path in dict.fromkeys(row.data for row in labels.episodes):
+    for path, stretches in labels.stretches():
         table = read_parquet(path, names)
         require_unchanged(root, about, path, {name: table[name] for name in names})
-        parts.append([from_arrow(table[name]) for name in names])
+        whole = [from_arrow(table[name]) for name in names]
+        # a file may hold rows of episodes that were taken out of the dataset since
+        parts += [[values[begin:end] for values in whole] for begin, end in stretches]
     return [np.concatenate(column_parts) for column_parts in zip(*parts, strict=True)]

@@ -70,7 +70,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
         from huggingface_hub import constants
     except ImportError as error:
         raise missing_extra("huggingface_hub", "vlm", "A dataset of the Hub") from error
-    asked = {"repo_id": name, "repo_type": "dataset", "revision": revision}
+    asked: dict[str, Any] = {"repo_id": name, "repo_type": "dataset", "revision": revision}
     if constants.HF_HUB_OFFLINE:
         local = _local(hub, asked)
         if local is not None:
@@ -82,7 +82,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
     try:
         if revision is None or not _COMMIT.fullmatch(revision):  # by itself snapshot_download would answer with an
             hub.HfApi().repo_info(**asked)  # older copy when this fails, without a word
-        return Path(hub.snapshot_download(**asked))
+        return Path(str(hub.snapshot_download(**asked)))
     except Exception as error:
         if not _unreachable(hub, error):
             raise _said(hub, error, name, revision) from error

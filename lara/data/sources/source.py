@@ -123,3 +123,8 @@ class Format(Protocol):
     def open(self, root: Path) -> Source:
         """Reads metadata only. Raises DataError when the folder is not of this format."""
         ...
+
+
+def frame_count(source: Source) -> int:
+    """Frames of all episodes."""
+    return sum(episode.length for episode in source.episodes)

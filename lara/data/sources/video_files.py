@@ -38,7 +38,7 @@ def find_videos(root: Path) -> Found:
         raise DataError(f"{root}: expected a LeRobotDataset or a folder of videos, found neither: no such folder")
     found, videos = Found(), []
     entered: set[tuple[int, int]] = set()
-    waiting, linked = [root], []
+    waiting, linked = [root], list[Path]()
     while waiting or linked:
         folder = waiting.pop() if waiting else linked.pop(0)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -107,7 +107,7 @@ class VideoFolder:
         self._sizes = [index.size for index in indexes.values()]
         self._turned = sum(any(index.turn) for index in indexes.values())
         self._begins = [float(index.times[0]) for index in indexes.values()]
-        self.shapes = {CAMERA: (*self._sizes[0], 3)}
+        self.shapes: Mapping[str, tuple[int, int, int]] = {CAMERA: (*self._sizes[0], 3)}
         episodes, start = [], 0
         for k, (path, index) in enumerate(indexes.items()):
             length = len(instants(index, fps)) if resampled else len(index.pts)

@@ -3,13 +3,9 @@
     loss = |V_{t+k} - V_hat|^2 + |A_{t:t+k} - A_hat|^2  (+ LPIPS)          the weights are not in the paper
 
 The frames come from `Batch.frames_BFVCHW` (of one camera; a pair, or `lam_inputs.sampling.Clip`), words and state
-<<<<<<< HEAD
-from the observation, actions from the batch, in the unified layout where `data.layout` says so. Video without actions
-feeds the frame's term alone.
-=======
 from the observation, actions from the batch, as `data.actions` represents them. Video without actions feeds the frame's
 term alone.
->>>>>>> me
+>>>>>>> house
 """
 
 from __future__ import annotations

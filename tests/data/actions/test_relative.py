@@ -228,9 +228,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
-def test_settings_without_sense_are_refused(made, changes, message, monkeypatch):
-    if "labels" in changes:  # these labels do not exist; the clash is noticed whatever they hold
-        monkeypatch.setattr(LatentActions, "dim", lambda self: 3)
+def test_settings_without_sense_are_refused(made, changes, message):
     with pytest.raises(ConfigError, match=message):
         _data(made, **changes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -21,11 +23,13 @@ SETTINGS = {
     "max_episodes_per_task": None,
     "modes": ("quantile", "mean_std"),
 }
-ODD = Finding(severity="unusual", kind="clock jitter", where="a.parquet", said="0.1 ms off", count=7)
+ODD = Finding(severity="unusual", kind="clock jitter", where="set/a.parquet", said="0.1 ms off", count=7)
 
 
 def lines(found, width=100) -> str:
-    return "\n".join([*text.findings_table(found.findings, width=width), *text.shares_table(found, width=width)])
+    return "\n".join(
+        [*text.findings_table(found.findings, root=Path("set"), width=width), *text.shares_table(found, width=width)]
+    )
 
 
 def test_a_clean_dataset_is_counted_and_nothing_is_said():
@@ -67,6 +71,7 @@ def test_it_goes_on_after_faults_and_lists_them_all():
     table = lines(found)
     assert table.index("not finite") < table.index("clock jitter")  # errors first
     assert "and 2 more" in table
+    assert "  a.parquet" in table  # below the root, which stands above the table
     assert "7" in next(line for line in table.splitlines() if line.startswith("unusual"))
     assert text.verdict(found).startswith("verdict: 3 kinds of error, 1 unusual: training refuses")
 

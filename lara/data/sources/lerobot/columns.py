@@ -40,8 +40,11 @@ class Columns:
 
     def rows(self, begin: int, end: int) -> Columns:
         """The rows begin ... end - 1."""
-        found: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Columns(**{name: None if value is None else value[begin:end] for name, value in found.items()})
+        found: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            found[f.name] = None if value is None else value[begin:end]
+        return Columns(**found)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

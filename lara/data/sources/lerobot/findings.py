@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lara.data.sources.lerobot.columns import column_quirks
 from lara.data.sources.lerobot.episode_row import EpisodeRow
 from lara.data.sources.lerobot.examined import Examined, error, unusual
 from lara.data.sources.lerobot.number_findings import number_findings
+from lara.data.sources.lerobot.pictures import DeepPictureError, look_at_first
 from lara.data.sources.lerobot.source import LeRobotSource
 from lara.data.sources.lerobot.tables import is_pointer, opened, pointer_said
 from lara.errors import DataError
@@ -43,9 +43,9 @@ def examine(source: LeRobotSource, *, decode: bool, cameras: Sequence[str]) -> I
 def _table_findings(source: LeRobotSource) -> Iterator[Examined]:
     """Every data file is there, opens, and has the rows of its episodes and of no others."""
     episodes: dict[Path, list[EpisodeRow]] = defaultdict(list)
-    for row in source.episodes:
+    for row in source.rows:
         episodes[row.data].append(row)
-    numbers = {row.number for row in source.episodes}
+    numbers = {row.number for row in source.rows}
     left, first = 0, None
     quirks: Counter[str] = Counter()
     for path, rows in episodes.items():
@@ -89,7 +89,7 @@ def _numbers(source: LeRobotSource, path: Path) -> np.ndarray:
 def _video_findings(source: LeRobotSource, camera: str, bad: set[int]) -> Iterator[Examined]:
     """Every video is there and holds each episode's own frames."""
     by_file: dict[Path, list[EpisodeRow]] = defaultdict(list)
-    for row in source.episodes:
+    for row in source.rows:
         if row.index not in bad:
             by_file[row.videos[camera]].append(row)
     tails, first = 0, None
@@ -123,16 +123,16 @@ def _stretches(
     starts, ends = firsts + heads, firsts + tails
     before = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])
     found: list[Examined] = []
-    for k in np.flatnonzero(np.abs(begins - firsts) > 0.25):
+    for k in np.flatnonzero(np.abs(begins - firsts) > 0.25).tolist():
         said = f"episode {ordered[k].index} begins between two frames ({ordered[k].begins[camera]} s)"
         found.append(error("episode between frames", path, said, [ordered[k].index]))
-    for k in np.flatnonzero(starts < before):
+    for k in np.flatnonzero(starts < before).tolist():
         said = (
             f"episode {ordered[k].index} begins at frame {starts[k]}, inside episode "
             f"{ordered[int(np.argmax(ends[:k]))].index if k else None}"
         )
         found.append(error("episodes overlap in video", path, said, [ordered[k].index]))
-    for k in np.flatnonzero(ends > count):
+    for k in np.flatnonzero(ends > count).tolist():
         said = (
             f"episode {ordered[k].index} needs frames {starts[k]}..{ends[k] - 1}, the video has {count}; "
             f"its last {ends[k] - count} frames are missing"
@@ -145,23 +145,21 @@ def _stretches(
 def _picture_findings(source: LeRobotSource, camera: str, bad: set[int]) -> Iterator[Examined]:
     """The first picture of every data file says of what kind they are."""
     by_file: dict[Path, list[EpisodeRow]] = defaultdict(list)
-    for row in source.episodes:
+    for row in source.rows:
         if row.index not in bad:
             by_file[row.data].append(row)
     for path, rows in by_file.items():
         key = source.keys.cameras[camera]
         try:
-            metadata = pq.read_metadata(path)
-            cheap = metadata.num_row_groups > 0 and metadata.row_group(0).total_byte_size < 2**28
-            if cheap:
-                source.frames(rows[0].index, camera, [0])
-        except DataError as fault:
-            if "8 bits" in str(fault):  # a single damaged picture is found by decoding
-                yield error("pictures of another kind", path, f"column '{key}': {fault}", [r.index for r in rows])
+            look_at_first(path, key)
+        except DeepPictureError as fault:
+            yield error("pictures of another kind", path, f"column '{key}': {fault}", [r.index for r in rows])
+        except DataError:
+            continue  # a single damaged picture is found by decoding, under its episode and frame
 
 
 def _decoding_findings(source: LeRobotSource, cameras: Sequence[str], bad: set[int]) -> Iterator[Examined]:
-    for row in tqdm(source.episodes, desc="validate", unit="episode", disable=None):
+    for row in tqdm(source.rows, desc="validate", unit="episode", disable=None):
         for camera in cameras if row.index not in bad else ():
             try:
                 for begin in range(0, row.length, _CHUNK):

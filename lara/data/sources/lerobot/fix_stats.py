@@ -51,7 +51,8 @@ def fix_stats(root: Path) -> list[str]:
     for name, shape, running in _running(root, columns, features):
         figures = {k: v.reshape(shape).tolist() for k, v in running.figures(QUANTILES).items()}
         figures["count"] = [running.count]
-        old = before.get(name) if isinstance(before.get(name), dict) else {}
+        found = before.get(name)
+        old: dict[str, Any] = found if isinstance(found, dict) else {}
         after[name] = {**old, **figures}
         said += _changes(name, old, figures)
     if said:

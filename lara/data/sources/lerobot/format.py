@@ -75,12 +75,12 @@ def sound_part(source: LeRobotSource, *, at_most: int) -> LeRobotSource:
         Finding(
             severity="unusual",
             kind="episode left out",
-            where=f"episode {source.episodes[k].number}",
+            where=f"episode {source.rows[k].number}",
             said=f"{finding.kind}: {finding.where}: {finding.said}",
         )
         for k, finding in sorted(bad.items())
     )
-    return source.with_episodes(_renumbered([row for row in source.episodes if row.index not in bad]), ledger)
+    return source.with_episodes(_renumbered([row for row in source.rows if row.index not in bad]), ledger)
 
 
 def _renumbered(rows: list[EpisodeRow]) -> tuple[EpisodeRow, ...]:

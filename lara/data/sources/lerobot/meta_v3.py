@@ -28,7 +28,7 @@ def read_v3(root: Path, info: Mapping[str, Any], cameras: Mapping[str, str]) -> 
     numbers = _whole(root, table, "episode_index")
     notes += episode_gaps(root / "meta/episodes", numbers)
     about = read_json(root / paths.LARA, DataError) if (root / paths.LARA).exists() else None
-    episodes, more = _episodes(root, info, table, numbers, cameras, _episode_infos(root, about, len(numbers)))
+    episodes, more = _episodes(root, info, table, numbers, cameras, _episode_infos(root, about, numbers))
     return Metadata(tasks=tasks, episodes=episodes, notes=(*notes, *more))
 
 
@@ -75,12 +75,18 @@ def _whole(root: Path, table: Mapping[str, list[Any]], name: str) -> list[int]:
     return [int(v) for v in values]
 
 
-def _episode_infos(root: Path, about: Any, count: int) -> list[Mapping[str, Any]]:
+def _episode_infos(root: Path, about: Any, numbers: list[int]) -> list[Mapping[str, Any]]:
+    """The recorder's facts about each episode; by its number where others were taken out of the episode table."""
     if about is None:
-        return [{}] * count
-    if not isinstance(about, dict) or about.get("format") != 1 or len(about.get("episodes", ())) != count:
-        raise DataError(f"{root / paths.LARA}: expected format 1 and facts about {count} episodes")
-    return about["episodes"]
+        return [{}] * len(numbers)
+    facts = about.get("episodes") if isinstance(about, dict) else None
+    if (
+        not isinstance(facts, list)
+        or about.get("format") != 1
+        or len(facts) < max([len(numbers), *(n + 1 for n in numbers)])
+    ):
+        raise DataError(f"{root / paths.LARA}: expected format 1 and facts about {len(numbers)} episodes")
+    return [facts[number] for number in numbers]
 
 
 def _episodes(

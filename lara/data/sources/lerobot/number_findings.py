@@ -54,10 +54,10 @@ def number_findings(source: LeRobotSource, bad: Collection[int]) -> Iterator[Exa
     faults: list[tuple[list[EpisodeRow], DataError]] = []
     shown: dict[int, np.ndarray] = {}
     seen: set[Path] = set()
-    untimed: set[Path] = {source.episodes[k].data for k in bad}
+    untimed: set[Path] = {source.rows[k].data for k in bad}
     least = np.full(source.action_dim, np.inf)
     most = -least
-    rows = [row for row in source.episodes if row.index not in bad]
+    rows = [row for row in source.rows if row.index not in bad]
     for inside, columns in source.blocks(rows, faults=faults):
         block = Block(inside, columns)
         noted: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def number_findings(source: LeRobotSource, bad: Collection[int]) -> Iterator[Exa
         yield from _counters(block, noted)
         yield from _tasks(source, block)
         for finding, episodes in _times(source, block, noted, shown):
-            wrong_times.update(source.episodes[k].data for k in episodes)
+            wrong_times.update(source.rows[k].data for k in episodes)
             yield finding, episodes
         for kind in noted:
             where.setdefault(kind, inside[0].data)

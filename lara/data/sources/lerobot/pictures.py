@@ -16,6 +16,22 @@ from lara.errors import DataError
 _PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
+class DeepPictureError(DataError):
+    """A picture of more than eight bits per channel."""
+
+
+def look_at_first(path: Path, key: str) -> None:
+    """Reads the first picture of a data file, and no more than that. Raises DataError when it cannot be read as RGB."""
+    with opened(path) as file:
+        try:
+            batch = next(file.iter_batches(batch_size=1, columns=[key]), None)
+            found = None if batch is None or not len(batch) else batch.column(0)[0].as_py()
+        except DAMAGE as error:
+            raise DataError(f"{path}: its first row group is damaged ({error}); copy the file") from error
+    if found is not None:
+        _decoded(path, 0, found)
+
+
 def read_pictures(path: Path, key: str, rows: np.ndarray) -> np.ndarray:
     """(n,) rows of a data file, any order -> (n, h, w, 3) uint8, reading only the row groups that hold them.
 
@@ -56,7 +72,7 @@ def _decoded(path: Path, row: int, found: Any) -> np.ndarray:
                 return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: row {row} holds a damaged image ({error})") from error
-    raise DataError(
+    raise DeepPictureError(
         f"{path}: row {row} holds an image of more than 8 bits per channel (mode {mode}), as depth cameras record it, "
         "and its values would be clipped; leave the camera out, or write it again as 8 bit RGB"
     )

@@ -22,7 +22,7 @@ from lara.data.sources.lerobot.keys import Keys
 from lara.data.sources.lerobot.metadata import Tasks
 from lara.data.sources.lerobot.pictures import read_pictures
 from lara.data.sources.lerobot.tables import is_pointer, pointer_said
-from lara.data.sources.source import EpisodeArrays, Finding
+from lara.data.sources.source import Episode, EpisodeArrays, Finding
 from lara.errors import ConfigError, DataError, nearest
 
 _OPEN_TABLES = 4
@@ -36,6 +36,7 @@ class LeRobotSource:
 
     Attributes:
         info: info.json.
+        rows: `episodes`, with their places in the files.
         keys: the columns in use.
         notes: what is unusual in meta/ and was read right.
         stored: camera -> "video" | "image".
@@ -56,15 +57,18 @@ class LeRobotSource:
         reader: VideoReader | None = None,
     ) -> None:
         self.root, self.info, self.keys, self.notes = root, info, keys, notes
+        self.rows = episodes
+        self.episodes: Sequence[Episode] = episodes
         self.fps = float(info["fps"])
         self.task_numbers, self.tasks = tasks, tasks.texts
-        self.episodes: tuple[EpisodeRow, ...] = episodes
         self.robot = robot
         self.reader: VideoReader = PyAVReader() if reader is None else reader
         features = info["features"]
         self.cameras = tuple(keys.cameras)
         self.stored = {camera: features[key]["dtype"] for camera, key in keys.cameras.items()}
-        self.shapes = {c: picture_shape(root / paths.INFO, key, features[key]) for c, key in keys.cameras.items()}
+        self.shapes: Mapping[str, tuple[int, int, int]] = {
+            c: picture_shape(root / paths.INFO, key, features[key]) for c, key in keys.cameras.items()
+        }
         self.depth = frozenset(camera for camera, key in keys.cameras.items() if is_depth(features[key]))
         self.action_names, self.state_names = keys.action.names, keys.state.names
         self._tables: OrderedDict[Path, Columns] = OrderedDict()
@@ -74,7 +78,7 @@ class LeRobotSource:
         self._by_file: dict[Path, list[int]] | None = None
 
     def __len__(self) -> int:
-        return len(self.episodes)
+        return len(self.rows)
 
     @property
     def state_dim(self) -> int:
@@ -89,7 +93,7 @@ class LeRobotSource:
     @property
     def frame_count(self) -> int:
         """Frames of all episodes."""
-        return self.episodes[-1].start + self.episodes[-1].length if self.episodes else 0
+        return self.rows[-1].start + self.rows[-1].length if self.rows else 0
 
     @property
     def version(self) -> str:
@@ -124,7 +128,7 @@ class LeRobotSource:
     def all_arrays(self) -> EpisodeArrays:
         """`arrays` of all episodes, one after the other: every file is read once and nothing is done per episode."""
         parts, lengths = [], []
-        for rows, columns in self.blocks(self.episodes):
+        for rows, columns in self.blocks(self.rows):
             parts.append(self.arrays_of(columns, np.array([row.length for row in rows])))
             lengths += [row.length for row in rows]
         if not parts:
@@ -134,9 +138,14 @@ class LeRobotSource:
 
     def all_actions(self) -> Iterator[np.ndarray]:
         """(n, A) float32, file by file: the actions of all episodes, without their other numbers."""
-        for inside in _runs(self.episodes):
-            actions = read_actions(inside[0].data, self.keys)
-            yield from (actions[begin:end] for begin, end in _stretches(inside))
+        for path, stretches in self.stretches():
+            actions = read_actions(path, self.keys)
+            yield from (actions[begin:end] for begin, end in stretches)
+
+    def stretches(self) -> Iterator[tuple[Path, list[tuple[int, int]]]]:
+        """(data file, [(begin, end), ...]): which rows of which files are all episodes, in their order."""
+        for inside in _runs(self.rows):
+            yield inside[0].data, list(_stretches(inside))
 
     def blocks(
         self, rows: Sequence[EpisodeRow], *, faults: list[tuple[list[EpisodeRow], DataError]] | None = None
@@ -226,7 +235,7 @@ class LeRobotSource:
         """See `Source.files`."""
         self._require_camera(camera)
         video = self.stored[camera] == "video"
-        return tuple(dict.fromkeys(row.videos[camera] if video else row.data for row in self.episodes))
+        return tuple(dict.fromkeys(row.videos[camera] if video else row.data for row in self.rows))
 
     def place(self, episode: int, camera: str) -> str:
         """See `Source.place`."""
@@ -249,7 +258,7 @@ class LeRobotSource:
     def tables(self) -> dict[Path, int]:
         """The files that hold the numbers, and how many rows each should have."""
         rows: dict[Path, int] = {}
-        for row in self.episodes:
+        for row in self.rows:
             rows[row.data] = rows.get(row.data, 0) + row.length
         return rows
 
@@ -269,6 +278,7 @@ class LeRobotSource:
         if row.data not in self._timed and row.videos:
             times = read_times(row.data)
             for other in self._episodes_in(row.data) if times is not None else ():
+                assert times is not None
                 ticks = times[other.first_row : other.first_row + other.length] * self.fps
                 try:
                     if (found := self.offsets_from(other, ticks)) is not None:
@@ -321,9 +331,9 @@ class LeRobotSource:
     def _episodes_in(self, path: Path) -> list[EpisodeRow]:
         if self._by_file is None:
             self._by_file = {}
-            for row in self.episodes:
+            for row in self.rows:
                 self._by_file.setdefault(row.data, []).append(row.index)
-        return [self.episodes[k] for k in self._by_file[path]]
+        return [self.rows[k] for k in self._by_file[path]]
 
     def _no_rows(self) -> Columns:
         none = np.zeros(0, np.int64)
@@ -342,9 +352,9 @@ class LeRobotSource:
             raise ConfigError(f"{self.root}: no camera '{camera}'. {nearest(camera, self.cameras)}")
 
     def _row(self, episode: int) -> EpisodeRow:
-        if not 0 <= episode < len(self.episodes):
-            raise DataError(f"{self.root}: has episodes 0..{len(self.episodes) - 1}, asked for {episode}")
-        return self.episodes[episode]
+        if not 0 <= episode < len(self.rows):
+            raise DataError(f"{self.root}: has episodes 0..{len(self.rows) - 1}, asked for {episode}")
+        return self.rows[episode]
 
 
 def _runs(episodes: Sequence[EpisodeRow]) -> Iterator[list[EpisodeRow]]:
