@@ -1,5 +1,6 @@
 """Gates that no reader can keep watch over: nothing hostile executes, nothing private is told, names exist."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -43,9 +44,22 @@ def test_no_registry_host_and_no_large_file_is_tracked():
             assert not registry.search(path.read_text(errors="ignore")), name
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_file_can_be_read_in_a_sitting(path):
-    assert len(path.read_text().splitlines()) <= 500
+LONGEST_FILE, LONGEST_FUNCTION = 400, 80
+
+
+def test_files_and_functions_can_be_read_in_a_sitting():
+    """A function's lines are those of its definition, docstring and nested functions included."""
+    too_long = []
+    for path in [*LIBRARY, *sorted((ROOT / "tests").rglob("*.py"))]:
+        text, place = path.read_text(), str(path.relative_to(ROOT))
+        if (lines := len(text.splitlines())) > LONGEST_FILE:
+            too_long.append(f"{place}: {lines} lines; at most {LONGEST_FILE}")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    too_long.append(f"{place}:{node.lineno}: {node.name} has {lines}; at most {LONGEST_FUNCTION}")
+    assert not too_long, "\n".join(too_long)
 
 
 def test_constraints_hold_names_and_versions_only():

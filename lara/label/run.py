@@ -115,10 +115,8 @@ def label(
         ConfigError: for settings that fit neither LAM nor data.
         DataError: for faults of the dataset, and when the output exists with other labels.
     """
-    import torch
 
     from lara.serve.load import lam_facts, load_lam
-    from lara.store.files import sha256_of
 
     settings = settings or LabelSettings()
     dataset = Path(dataset)
@@ -133,67 +131,34 @@ def label(
     view = _view(lam_facts(saved), settings, source, saved.config["system"]["lam"])
     validate(source, decode=False, cameras=[view["camera"]])
     work = dataset / f".lara-label-{settings.prefix}" if output is None else _beside(Path(output))
-    lengths = [row.length for row in source.episodes]
     with only_one(work, "labelling"):
-        manifest = sha256_of(saved.path / "manifest.json")
-        weights = "moving average" if ema and saved.has_ema else "as saved"
-        decides: dict[str, Any] = {
-            **view,
-            **{k: getattr(settings, k) for k in ("prefix", "batch_size", "precision", "device", "threads")},
-            "shard_frames": settings.shard_frames,
-            "torch": torch.__version__,
-        }
         fingerprint = _fingerprint(work, source, view)
-        plan = plan_hash(lam=manifest, weights=weights, fingerprint=fingerprint, settings=decides, lengths=lengths)
-        codes = model.space.coder()
-        about: dict[str, Any] = {
-            "format": 1,
-            "plan": plan,
-            "prefix": settings.prefix,
-            "lam": {
-                "name": saved.config.get("name", saved.name),
-                "step": saved.step,
-                "weights": weights,
-                "manifest_sha256": manifest,
-                "queries": model.queries,
-                "dim": model.space.dim,
-                "space": type(model.space).__name__,
-                "codes": None if codes is None else codes.codes,
-            },
-            "dataset": {"fingerprint": fingerprint, "episodes": len(source.episodes), "frames": frame_count(source)},
-            "settings": decides,
-        }
+        about = _record(model, saved, source, settings, view=view, ema=ema, fingerprint=fingerprint)
         place = Path(output) if output is not None else dataset
         done_before = _labels_there(place, settings.prefix, source, in_place=in_place)
         if done_before is not None:
-            if done_before.get("plan") == plan:
+            same = done_before.get("plan") == about["plan"]
+            if same or not (work / PLAN).exists():
                 shutil.rmtree(work, ignore_errors=True)
+            if same:
                 return done_before
-            if not (work / PLAN).exists():
-                shutil.rmtree(work, ignore_errors=True)
             raise DataError(f"{place} holds other labels '{settings.prefix}'; choose another output or label.prefix")
+        (work / "units").mkdir(exist_ok=True)
+        keep_plan(work, about)
         job = Job(
             lam=str(lam),
             ema=ema,
             dataset=str(dataset),
-            camera=view["camera"],
-            size=view["size"],
-            fit=view["fit"],
-            gap=view["gap"],
-            prefix=settings.prefix,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            device=settings.device,
-            threads=settings.threads,
-            plan=plan,
-            units=units_of(lengths, settings.shard_frames),
+            **view,
+            **_numeric(settings),
+            plan=about["plan"],
+            units=units_of([row.length for row in source.episodes], settings.shard_frames),
             folder=str(work / "units"),
         )
-        (work / "units").mkdir(exist_ok=True)
-        keep_plan(work, about)
         counts = _run(job, source, settings)
         about["counts"] = total_counts([counts[k] for k in sorted(counts)], frame_count(source))
-        features = label_features(settings.prefix, queries=model.queries, dim=model.space.dim, codes=codes is not None)
+        codes = model.space.coder() is not None
+        features = label_features(settings.prefix, queries=model.queries, dim=model.space.dim, codes=codes)
         if in_place:
             write_json(work / _WRITING, {"fingerprint": fingerprint})
             write_in_place(job, source, features, about)
@@ -201,6 +166,50 @@ def label(
             write_sidecar(job, source, features, about, place)
         shutil.rmtree(work, ignore_errors=True)
     return about
+
+
+def _numeric(settings: LabelSettings) -> dict[str, Any]:
+    """The settings on which the numbers depend, whatever engine computes them."""
+    return {k: getattr(settings, k) for k in ("prefix", "batch_size", "precision", "device", "threads")}
+
+
+def _record(
+    model: Any,
+    saved: Any,
+    source: Source,
+    settings: LabelSettings,
+    *,
+    view: Mapping[str, Any],
+    ema: bool,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """What is kept with the labels, but for the counts; its `plan` is the hash of all that decides them."""
+    import torch
+
+    from lara.store.files import sha256_of
+
+    manifest = sha256_of(saved.path / "manifest.json")
+    weights = "moving average" if ema and saved.has_ema else "as saved"
+    decides = {**view, **_numeric(settings), "shard_frames": settings.shard_frames, "torch": torch.__version__}
+    lengths = [row.length for row in source.episodes]
+    codes = model.space.coder()
+    return {
+        "format": 1,
+        "plan": plan_hash(lam=manifest, weights=weights, fingerprint=fingerprint, settings=decides, lengths=lengths),
+        "prefix": settings.prefix,
+        "lam": {
+            "name": saved.config.get("name", saved.name),
+            "step": saved.step,
+            "weights": weights,
+            "manifest_sha256": manifest,
+            "queries": model.queries,
+            "dim": model.space.dim,
+            "space": type(model.space).__name__,
+            "codes": None if codes is None else codes.codes,
+        },
+        "dataset": {"fingerprint": fingerprint, "episodes": len(source.episodes), "frames": frame_count(source)},
+        "settings": decides,
+    }
 
 
 def _run(job: Job, source: Source, settings: LabelSettings) -> dict[int, dict[str, int]]:

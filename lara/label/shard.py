@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from lara.data.lam_inputs.label_columns import column, label_features, label_schema, to_arrow
 from lara.errors import DataError
 from lara.label.encode import Labels
+from lara.store.fields import COUNT, check_field
 from lara.store.files import whole_file
+from lara.store.plain import parse_json
 
 _KEY = b"lara_label"
 
@@ -40,11 +42,14 @@ def unit_counts(folder: Path, plan: str, unit: int, frames: int) -> dict[str, in
         return None
     try:
         metadata = pq.read_metadata(path)
-        about = json.loads((metadata.metadata or {}).get(_KEY, b"{}"))
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable unit of labels ({error}); delete the file and run again") from error
+    counts = parse_json((metadata.metadata or {}).get(_KEY, b"{}"), f"{path}: its counts", DataError)
+    about: dict[str, Any] = counts if isinstance(counts, dict) else {}
     if about.pop("plan", None) != plan or metadata.num_rows != frames or about.get("unit") != unit:
         raise DataError(f"{path}: belongs to other work; delete the file and run again")
+    for name, count in about.items():
+        check_field(count, COUNT, name, str(path), DataError)
     return about
 
 

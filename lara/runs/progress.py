@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
+from lara.errors import CheckpointError
 from lara.runs.book import Book
 from lara.runs.plan import Arm, Phase
-
-METRICS = "metrics.jsonl"
+from lara.store.metrics import METRICS, read_metrics
 
 
 class Progress:
@@ -56,14 +55,10 @@ class Progress:
 
 
 def last_step(folder: Path) -> int:
-    """The last step that a run folder's metrics speak of; 0 without any."""
-    try:
-        lines = (folder / METRICS).read_text(errors="replace").splitlines()
-    except OSError:
-        return 0
-    for line in reversed(lines):
-        try:
-            return int(json.loads(line)["step"])
-        except (ValueError, KeyError, TypeError):  # the last line may be half written
-            continue
-    return 0
+    """The last step that a run folder's metrics speak of; 0 without any.
+
+    Raises:
+        CheckpointError: naming file and line, for a log that was changed.
+    """
+    lines = read_metrics(folder / METRICS, CheckpointError)  # (a half written last line is not among them)
+    return lines.records[-1]["step"] if lines.records else 0

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from lara.errors import CheckpointError
 from lara.pages.charts import Line
-from lara.runs.progress import METRICS
+from lara.store.metrics import METRICS, read_metrics
 
 
 def read_metric(run: Path, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one key; empty where it never occurs."""
-    steps, values = [], []
-    for text in (run / METRICS).read_text().splitlines():
-        entry = json.loads(text)
-        if key in entry:
-            steps.append(entry["step"])
-            values.append(entry[key])
-    return steps, values
+    """Steps and values of one key; empty where it never occurs. What was not finite is left out.
+
+    Raises:
+        CheckpointError: naming file and line, for a log that was changed.
+    """
+    records = read_metrics(run / METRICS, CheckpointError).records
+    found = [(entry["step"], entry[key]) for entry in records if entry.get(key) is not None]
+    return [step for step, _ in found], [value for _, value in found]
 
 
 def metric_line(label: str, run: Path, key: str, colour: str, dash: str = "solid") -> Line:

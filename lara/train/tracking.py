@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from lara.errors import CheckpointError, missing_extra
 from lara.store.files import replace_file
+from lara.store.metrics import METRICS, read_metrics
 
 TIMING = "time/"
 
@@ -42,14 +43,14 @@ class JsonlTracker:
 
     def open(self, *, output: Path, config: Mapping[str, Any], step: int) -> None:
         output.mkdir(parents=True, exist_ok=True)
-        for name in ("metrics.jsonl", "timing.jsonl"):
+        for name in (METRICS, "timing.jsonl"):
             path = output / name
             if path.exists():
                 _cut_after(path, step)
             self._files[name] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        for name, wants_timing in (("metrics.jsonl", False), ("timing.jsonl", True)):
+        for name, wants_timing in ((METRICS, False), ("timing.jsonl", True)):
             chosen = {k: v for k, v in values.items() if k.startswith(TIMING) == wants_timing}
             if chosen:
                 # sorted, because a window that went through a checkpoint may come back in another order
@@ -65,22 +66,16 @@ class JsonlTracker:
 
 
 def _cut_after(path: Path, step: int) -> None:
-    """Removes lines of later steps, and a last line that a dying process left torn."""
+    """Removes lines of later steps, and a last line that a dying process left torn. Raises CheckpointError."""
+    try:
+        lines = read_metrics(path, CheckpointError)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; or move it away to resume without the old log") from error
     content = path.read_bytes()
-    kept = []
-    for number, line in enumerate(content.splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{path}, line {number}: expected an object with a step, got {line[:80]!r}; "
-                "move the file away to resume without the old log"
-            ) from error
-    if b"".join(kept) != content:
-        replace_file(path, b"".join(kept))
+    whole = content[: lines.whole].splitlines(keepends=True)
+    kept = b"".join(line for line, record in zip(whole, lines.records, strict=True) if record["step"] <= step)
+    if kept != content:
+        replace_file(path, kept)
 
 
 def open_trackers(

@@ -28,7 +28,7 @@ def test_from_a_dataset_to_three_files_and_nothing_twice(tmp_path, monkeypatch, 
         "policies=[" + ",".join(f"'{p}'" for p in POLICIES) + "]",
         "overrides=[" + ",".join(f"'{o}'" for o in SMALL) + "]",
         "interventions={alam/tiny: [freeze]}",
-        "evaluation=['benchmark=toy','protocol=toy']",
+        "evaluation=['benchmark=toy','protocol=toy','protocol.max_steps=6']",
         *("tasks=[reach-red]", "episodes=2", "processes=1", "chunks=3"),
     ]
     assert main(given) == 0

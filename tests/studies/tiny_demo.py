@@ -17,6 +17,6 @@ def overrides(output, *, steps, episodes):
         *(f"output={output}", "tasks=[reach-red,reach-blue]", "demonstrations=6", "camera=top"),
         *(f"lam_steps={steps}", f"steps={steps}", f"episodes={episodes}"),
         f"collection={listed(['benchmark=toy', 'processes=1'])}",
-        f"evaluation={listed(['benchmark=toy', 'protocol=toy', 'processes=1'])}",
+        f"evaluation={listed(['benchmark=toy', 'protocol=toy', 'protocol.max_steps=6', 'processes=1'])}",
         f"overrides={listed(TRAININGS)}",
     ]
