@@ -25,7 +25,7 @@ SMALL = [
     "optim.schedule=constant",
     "runtime={batch_size: 4, log_every: 1, save_every: 1, validate_every: null, validation_limit: 1}",
 ]
-ROBOT = ["data.embodiment=dot", "data.cameras=[top]", "data.lam.cameras=[top]"]
+ROBOT = ["data.split.validation_fraction=0.4", "data.embodiment=dot", "data.cameras=[top]", "data.lam.cameras=[top]"]
 # one per stage of `rotvla/tiny`: the first two see video alone
 VIDEO = ["stages.lam.data=videos", "stages.pretrain.data=videos"]
 
