@@ -176,7 +176,7 @@ class ToyData:
     def summary(self) -> str:
         return f"{self.length} samples"
 
-    def card(self) -> ToyCard:
+    def cards(self) -> ToyCard:
         return ToyCard()
 
     def __len__(self) -> int:
