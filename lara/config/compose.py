@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lara.config.experiments import experiments, in_full, require_current
 from lara.config.overrides import key_of, literal
+from lara.config.renamed_keys import renamed
 from lara.config.value_types import require_types
 from lara.errors import ConfigError, nearest
 
@@ -152,7 +153,13 @@ def _wrong_key(name: str, error: Exception, overrides: Sequence[str]) -> str:
     key, rest = _at_fault(error, overrides)
     if key is None:
         # the key stands in a file, not in an override; hydra's own words name it
-        return f"{error}\n{error.__cause__ or ''}".strip()
+        words = f"{error}\n{error.__cause__ or ''}".strip()
+        inside = re.search(r"full_key: (\S+)", words)
+        said = renamed(inside[1]) if inside else None
+        return words if said is None else f"{said}\n{words}"
+    said = renamed(key)
+    if said is not None:
+        return said
     known = list(_keys(compose(name, rest)))
     return f"the configuration has no key '{key}'. {nearest(key, [*known, *groups()])} (+{key}=... adds a new one)"
 

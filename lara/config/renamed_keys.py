@@ -1,0 +1,48 @@
+"""Keys that are called otherwise now, or whose setting is part of another: what an old command is answered with."""
+
+from __future__ import annotations
+
+import re
+
+# of one dataset, "data." or "data.sources.NAME." in front -> the key that says it now
+DATA: dict[str, str] = {
+    "cache_folder": "cache.folder",
+    "cache_workers": "cache.workers",
+    "codes": "lam.codes",
+    "color_jitter": "augment.color_jitter",
+    "frame_gap": "lam.gap",
+    "frames": "lam.frames",
+    "lam_cameras": "lam.cameras",
+    "lam_image_size": "lam.image_size",
+    "latents": "lam.latents",
+    "max_episodes_per_task": "split.max_episodes_per_task",
+    "random_shift": "augment.random_shift",
+    "validation_fraction": "split.validation_fraction",
+}
+# these were settings of their own and are one choice now -> how it is written, as an example
+ACTIONS: dict[str, str] = {
+    "labels": "data.actions._target_=lara.data.actions.latent.LatentActions +data.actions.root=LABELS",
+    "layout": "data=metaworld_unified",
+    "relative": "data=relative",
+}
+_KEY = re.compile(r"((?:.*\.)?data(?:\.sources\.[^.]+)?)\.([^.]+)(\..+)?")
+
+
+def renamed(key: str) -> str | None:
+    """What to say of a key that no configuration has any more; None for one that none ever had.
+
+    Args:
+        key: dotted, as it was typed: "data.lam_cameras", "data.sources.robot.frames.stride".
+    """
+    found = _KEY.fullmatch(key)
+    if found is None:
+        return None
+    place, old, rest = found[1], found[2], found[3] or ""
+    if old in DATA:
+        return f"{key} is now {place}.{DATA[old]}{rest}"
+    if old in ACTIONS:
+        return (
+            f"{key} is now part of {place}.actions, which says as a whole what is learned of the actions; for example "
+            f"{ACTIONS[old]}"
+        )
+    return None
