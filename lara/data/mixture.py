@@ -127,6 +127,11 @@ class Mixture:
             lines.append(f"  {count / BLOCK:6.1%}  {name}: {part.summary()}")
         return "\n".join(lines)
 
+    def notes(self) -> list[str]:
+        """See `Dataset.notes`; each line begins with the source's name."""
+        self.prepare()
+        return [f"{name}: {line}" for name, part in self.sources.items() for line in part.notes()]
+
     def cards(self) -> Cards:
         """One per embodiment."""
         self.prepare()

@@ -45,7 +45,9 @@ def test_the_answer_keeps_what_was_typed_around_the_key():
 def test_an_old_key_in_a_file_is_answered_too(tmp_path, monkeypatch):
     shutil.copytree(config_folder(), tmp_path / "conf")
     recipe = tmp_path / "conf" / "experiment" / "demo" / "mine.yaml"
-    recipe.write_text("# mine\ndefaults: [/experiment/demo/lara@_global_, _self_]\nname: mine\ndata: {lam_image_size: 224}\n")
+    recipe.write_text(
+        "# mine\ndefaults: [/experiment/demo/lara@_global_, _self_]\nname: mine\ndata: {lam_image_size: 224}\n"
+    )
     monkeypatch.setattr(composing, "config_folder", lambda: tmp_path / "conf")
     with pytest.raises(ConfigError, match=r"^data\.lam_image_size is now data\.lam\.image_size\n"):
         compose("train", ["experiment=demo/mine"])
