@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from lara.errors import ConfigError
 
 # of one dataset, "data." or "data.sources.NAME." in front -> the key that says it now
 DATA: dict[str, str] = {
@@ -46,3 +50,19 @@ def renamed(key: str) -> str | None:
             f"{ACTIONS[old]}"
         )
     return None
+
+
+def require_current_keys(data: Any) -> None:
+    """Raises ConfigError where a composed `data` has an old key: files may add keys that no override could.
+
+    Args:
+        data: of a dataset or a mixture, with or without its sources; anything else has none.
+    """
+    if not isinstance(data, Mapping):
+        return
+    sources = data.get("sources") if isinstance(data.get("sources"), Mapping) else {}
+    for place, part in {"data": data, **{f"data.sources.{name}": one for name, one in sources.items()}}.items():
+        for key in part if isinstance(part, Mapping) else ():
+            said = renamed(f"{place}.{key}")
+            if said is not None:
+                raise ConfigError(said)
