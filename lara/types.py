@@ -35,7 +35,7 @@ class Observation:
     images_BVCHW: UInt8[Tensor, "B V C height width"]
     state_BS: Float[Tensor, "B S"]
     instruction: tuple[str, ...]
-    embodiment_B: Int[Tensor, "B"]
+    embodiment_B: Int[Tensor, " B"]
     action_dims_BA: Bool[Tensor, "B A"]
 
     def to(self, device: torch.device | str) -> Observation:
@@ -72,7 +72,7 @@ class Batch:
     action_mask_BHA: Bool[Tensor, "B H A"]
     frames_BFVCHW: UInt8[Tensor, "B F V2 C height2 width2"]
     frame_mask_BF: Bool[Tensor, "B F"]
-    index_B: Int[Tensor, "B"]
+    index_B: Int[Tensor, " B"]
     codes_BT: Int[Tensor, "B T"] | None = None
     latents_BTVD: Float[Tensor, "B T2 V3 D"] | None = None
     latent_mask_BT: Bool[Tensor, "B T2"] | None = None

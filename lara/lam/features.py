@@ -62,7 +62,7 @@ class FeatureActionModel(LatentActionModel):
         return tokens_BPE.detach()
 
     def error(
-        self, prediction: Float[Tensor, "B P E"], target: Float[Tensor, "B P E"], mask_B: Bool[Tensor, "B"]
+        self, prediction: Float[Tensor, "B P E"], target: Float[Tensor, "B P E"], mask_B: Bool[Tensor, " B"]
     ) -> Float[Tensor, ""]:
         """The reconstruction term, in the encoder's own units."""
         return feature_mse(prediction, target, mask_B)
@@ -73,7 +73,7 @@ class FeatureActionModel(LatentActionModel):
         prediction: Float[Tensor, "B P E"],
         target: Float[Tensor, "B P E"],
         now: Float[Tensor, "B P E"],
-        mask_B: Bool[Tensor, "B"],
+        mask_B: Bool[Tensor, " B"],
     ) -> dict[str, Tensor]:
         """Mean squared errors of the prediction ("error") and of copying the current tokens ("error_copy"), both
         divided by the variance of the target's tokens, so that encoders can be compared: 0 is perfect, 1 is the mean

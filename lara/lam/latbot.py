@@ -123,7 +123,7 @@ class LatBotLam(nn.Module):
         state_BS: Float[Tensor, "B S"],
         actions_BHA: Float[Tensor, "B H A"],
         action_mask_BHA: Bool[Tensor, "B H A"],
-        mask_B: Bool[Tensor, "B"],
+        mask_B: Bool[Tensor, " B"],
         terms: frozenset[str],
     ) -> Losses:
         """The terms asked for. mask_B: samples whose clip is real.

@@ -109,7 +109,7 @@ class LatentActionModel(nn.Module):
         frames_BFCHW: UInt8[Tensor, "B F C h w"],
         tokens_BFPE: Float[Tensor, "B F P E"],
         latent: LatentAction,
-        mask_B: Bool[Tensor, "B"],
+        mask_B: Bool[Tensor, " B"],
         terms: frozenset[str],
     ) -> Losses:
         """The terms asked for (names without the "lam." prefix), over samples whose two frames are real."""
@@ -123,7 +123,7 @@ class LatentActionModel(nn.Module):
         return Losses({name: computed[name] for name in self.terms() if name in terms}, metrics)
 
     def compare(
-        self, steps: Steps, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"], terms: frozenset[str]
+        self, steps: Steps, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"], terms: frozenset[str]
     ) -> Losses:
         """What comes out of the decoder, against the frames at the end of each step.
 
@@ -153,7 +153,7 @@ class LatentActionModel(nn.Module):
             metrics[f"{self.measure}_other_latent"] = quality[self.measure]
         return Losses(computed, metrics)
 
-    def step_error(self, steps: Steps, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+    def step_error(self, steps: Steps, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
         """The reconstruction term alone, of steps decoded with these latents."""
         now, target = self.source(steps.now, steps.now_tokens), self.target(steps.future, steps.future_tokens)
         return self.error(self.decode(now, z_BQD), target, mask_B)
@@ -166,12 +166,12 @@ class LatentActionModel(nn.Module):
         """What `decode` should give: the future frame in the decoder's normalised pixels."""
         return self.decoder.normalizer(frames_BCHW)
 
-    def error(self, prediction: Tensor, target: Tensor, mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+    def error(self, prediction: Tensor, target: Tensor, mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
         """The reconstruction term."""
         return pixel_mse(prediction, target, mask_B)
 
     def lpips(
-        self, prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, "B"]
+        self, prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, " B"]
     ) -> Float[Tensor, ""]:
         """The term "lpips", which exists where `perceptual` does; both images normalised."""
         to_unit = self.decoder.normalizer.to_unit
@@ -183,7 +183,7 @@ class LatentActionModel(nn.Module):
         prediction: Float[Tensor, "B C h w"],
         target: Float[Tensor, "B C h w"],
         now: UInt8[Tensor, "B C h w"],
-        mask_B: Bool[Tensor, "B"],
+        mask_B: Bool[Tensor, " B"],
     ) -> dict[str, Tensor]:
         """Mean PSNR in dB of the prediction and of copying the current frame; prediction and target normalised."""
         return frame_quality(self.decoder.normalizer, prediction, target, now, mask_B)

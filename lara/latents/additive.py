@@ -45,7 +45,7 @@ class AdditiveSpace(LatentSpace):
     def group(self) -> Group:
         return self
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """The quantizer's codes and losses (Eq. 5), or z as it is."""
         return Bottleneck(z_BQD, {}, {}) if self.quantizer is None else self.quantizer.bottleneck(z_BQD, mask_B)
 

@@ -41,7 +41,7 @@ class FSQSpace(LatentSpace):
     def coder(self) -> CodeSpace:
         return self
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """The rounded latent with the straight-through gradient of the rounding. Masked samples go through as zeros."""
         with full_precision(z_BQD):
             z = torch.where(mask_B[:, None, None], z_BQD.float(), 0.0)

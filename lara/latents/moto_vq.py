@@ -44,7 +44,7 @@ class MotoVQSpace(LatentSpace):
     def coder(self) -> CodeSpace:
         return self
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """Nearest code of each query, straight through.
 
         quantization = mean |z - sg(code)|^2 + beta * mean |sg(z) - code|^2.

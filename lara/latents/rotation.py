@@ -88,11 +88,11 @@ class RotationSpace(LatentSpace):
             )
         return _ONTO[self.onto](raw_BQD)
 
-    def extract(self, raw_BQD: Float[Tensor, "B N N"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def extract(self, raw_BQD: Float[Tensor, "B N N"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """Raw tokens -> codebook -> rotation: the paper's latent (Eq. 5), with its "kl" (Eq. 20)."""
         return Bottleneck(self.project(raw_BQD), {}, {}) if self.softvq is None else self._soften(raw_BQD, mask_B)
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B N N"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B N N"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """Nothing without a codebook. With one, `extract` of the rotations: for a model that aligns or exports the
         latent before any codebook (LARA 003) and still decodes through it."""
         return Bottleneck(z_BQD, {}, {}) if self.softvq is None else self._soften(z_BQD, mask_B)
@@ -114,7 +114,7 @@ class RotationSpace(LatentSpace):
     def identity(self, like: Float[Tensor, "*B N N"]) -> Float[Tensor, "*B N N"]:
         return rotation.identity_like(like)
 
-    def gauge(self, z_aa_BQD: Float[Tensor, "B N N"], mask_B: Bool[Tensor, "B"]) -> Gauge:
+    def gauge(self, z_aa_BQD: Float[Tensor, "B N N"], mask_B: Bool[Tensor, " B"]) -> Gauge:
         """The group whose unit is this batch's standing still: R_e = nearest rotation to the mean of the latents of
         identical frame pairs (Eq. 9), with gradient to them. A batch without any real pair gives R_e = I."""
         z = z_aa_BQD if z_aa_BQD.dtype == torch.float64 else z_aa_BQD.float()

@@ -45,7 +45,7 @@ class SceneMotionSpace(LatentSpace):
         self._check(raw_BQD)
         return raw_BQD
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """Nothing. Metrics: the mean square of each part, because a part that went to 0 is not in use."""
         with torch.no_grad():
             n = mask_B.sum().clamp(min=1)

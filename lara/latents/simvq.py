@@ -42,7 +42,7 @@ class SimVQSpace(LatentSpace):
     def coder(self) -> CodeSpace:
         return self
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """Nearest code of each query, and the two VQ-VAE losses; the codebook's reaches the map alone."""
         with full_precision(z_BQD):
             z = torch.where(mask_B[:, None, None], z_BQD.float(), 0.0)

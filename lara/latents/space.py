@@ -73,7 +73,7 @@ class LatentSpace(nn.Module):
         """The operation under which this space's latents compose; None for a space that is no group."""
         return None
 
-    def gauge(self, z_aa_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Group | None:
+    def gauge(self, z_aa_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Group | None:
         """The group whose unit is that of these latents of identical frame pairs; a space that is not `gauged` knows
         its unit without them."""
         return self.group()

@@ -65,7 +65,7 @@ class VQSpace(LatentSpace):
     def coder(self) -> CodeSpace:
         return self
 
-    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Bottleneck:
+    def bottleneck(self, z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Bottleneck:
         """Nearest code of each query (straight-through gradient), VQ-VAE losses, and the codebook's health.
 
         commitment = mean |z - sg(code)|^2 (van den Oord et al. 2017, Eq. 3, third term)

@@ -38,7 +38,7 @@ class RawCosine(nn.Module):
         super().__init__()
 
     def forward(
-        self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"]
+        self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, " B"]
     ) -> Float[Tensor, ""]:
         z_BD, p_BD, mask_B = _of_all_ranks(z_BD, p_BD, mask_B)
         return masked_mean(1.0 - cosine(z_BD, p_BD), mask_B)
@@ -61,7 +61,7 @@ class CentredCosine(nn.Module):
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(
-        self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"]
+        self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, " B"]
     ) -> Float[Tensor, ""]:
         z_BD, p_BD, mask_B = _of_all_ranks(z_BD, p_BD, mask_B)
         if self.training:
@@ -91,7 +91,7 @@ class InfoNCE(nn.Module):
         self.temperature = temperature
 
     def forward(
-        self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"]
+        self, z_BD: Float[Tensor, "B D"], p_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, " B"]
     ) -> Float[Tensor, ""]:
         z_BD, p_BD, mask_B = _of_all_ranks(z_BD, p_BD, mask_B)
         scores = F.normalize(p_BD.float(), dim=-1) @ F.normalize(z_BD.float(), dim=-1).T / self.temperature
@@ -102,7 +102,7 @@ class InfoNCE(nn.Module):
         return masked_mean(0.5 * (forward + backward), mask_B)
 
 
-def variance_floor(z_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, "B"], *, floor: float) -> Float[Tensor, ""]:
+def variance_floor(z_BD: Float[Tensor, "B D"], mask_B: Bool[Tensor, " B"], *, floor: float) -> Float[Tensor, ""]:
     """mean over dims of max(0, floor - std of that dim over the batch): 0 once every dim varies enough."""
     z_BD, mask_B = _of_all_ranks(z_BD, mask_B)
     z = z_BD.float() * mask_B[:, None]

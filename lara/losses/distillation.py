@@ -10,7 +10,7 @@ from lara.ops.masks import masked_mean
 
 
 def latent_mse(
-    student_BQD: Float[Tensor, "B Q D"], teacher_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]
+    student_BQD: Float[Tensor, "B Q D"], teacher_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Mean squared error over tokens, dims and real samples (Eq. 4, first term, there a sum)."""
     error = (student_BQD.float() - teacher_BQD.detach().float()).square()
@@ -20,7 +20,7 @@ def latent_mse(
 def latent_kl(
     student_BQD: Float[Tensor, "B Q D"],
     teacher_BQD: Float[Tensor, "B Q D"],
-    mask_B: Bool[Tensor, "B"],
+    mask_B: Bool[Tensor, " B"],
     *,
     temperature: float = 1.0,
 ) -> Float[Tensor, ""]:

@@ -21,7 +21,7 @@ def composition(
     z_ab: Float[Tensor, "B Q D"],
     z_bc: Float[Tensor, "B Q D"],
     z_ac: Float[Tensor, "B Q D"],
-    mask_B: Bool[Tensor, "B"],
+    mask_B: Bool[Tensor, " B"],
 ) -> Float[Tensor, ""]:
     """|z_ac - compose(z_ab, z_bc)|^2: two steps make the long one."""
     z_ab, z_bc, z_ac = _real(mask_B, z_ab, z_bc, z_ac)
@@ -29,20 +29,20 @@ def composition(
 
 
 def reversal(
-    space: Group, z_ab: Float[Tensor, "B Q D"], z_ba: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]
+    space: Group, z_ab: Float[Tensor, "B Q D"], z_ba: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """|z_ba - inverse(z_ab)|^2: the way back undoes the way there."""
     z_ab, z_ba = _real(mask_B, z_ab, z_ba)
     return _distance(z_ba, space.inverse(z_ab), mask_B)
 
 
-def identity_anchor(space: Group, z_aa: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+def identity_anchor(space: Group, z_aa: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
     """|z_aa - identity|^2: between a frame and itself nothing happens."""
     (z_aa,) = _real(mask_B, z_aa)
     return _distance(z_aa, space.identity(z_aa), mask_B)
 
 
-def relative(error: Float[Tensor, ""], z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+def relative(error: Float[Tensor, ""], z_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
     """error / mean z^2 over components: a law's error without the unit of z.
 
     A law on R^D is also won by shrinking z to 0; this figure then stays where it was, and as a loss (gradients flow

@@ -13,20 +13,20 @@ from lara.ops.masks import masked_mean, masked_mse
 
 
 def commitment(
-    z_BQD: Float[Tensor, "B Q D"], code_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]
+    z_BQD: Float[Tensor, "B Q D"], code_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """mean |z - sg(code)|^2 over components: moves the encoder (van den Oord et al. 2017, Eq. 3, third term)."""
     return masked_mse(z_BQD, code_BQD.detach(), mask_B[:, None, None])
 
 
 def codebook(
-    z_BQD: Float[Tensor, "B Q D"], code_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, "B"]
+    z_BQD: Float[Tensor, "B Q D"], code_BQD: Float[Tensor, "B Q D"], mask_B: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """mean |sg(z) - code|^2 over components: moves the codes (the same equation, second term)."""
     return masked_mse(z_BQD.detach(), code_BQD, mask_B[:, None, None])
 
 
-def soft_kl(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+def soft_kl(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
     """KL(mean q || uniform) + mean H(q), in [0, 2 log K] nats: SoftVQ's KL (Chen et al. 2025; RotVLA 001, Eq. 20).
 
     It is mean H(q) - H(mean q), as the SoftVQ release computes it, plus the constant log K that makes it >= 0. It is 0
@@ -43,21 +43,21 @@ def soft_kl(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, "B"]) -> Flo
 
 
 @torch.no_grad()
-def soft_perplexity(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+def soft_perplexity(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
     """exp of the entropy of the mean assignment, in [1, K]: how many codes the batch mixes from (1 if empty)."""
     mean_K = _mean_assignment(log_q_BQK.exp(), mask_B)
     return torch.exp(-torch.xlogy(mean_K, mean_K).sum())
 
 
 @torch.no_grad()
-def soft_hardness(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+def soft_hardness(log_q_BQK: Float[Tensor, "B Q K"], mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
     """Mean of the largest weight of a token, in [1/K, 1]: near 1 the soft codebook is a hard one, and its codes get
     no gradient from each other's tokens."""
     return masked_mean(log_q_BQK.amax(-1).exp(), mask_B[:, None])
 
 
 @torch.no_grad()
-def code_usage(indices_BQ: Int[Tensor, "B Q"], mask_B: Bool[Tensor, "B"], codes: int) -> dict[str, Tensor]:
+def code_usage(indices_BQ: Int[Tensor, "B Q"], mask_B: Bool[Tensor, " B"], codes: int) -> dict[str, Tensor]:
     """perplexity: exp(-sum p log p) of the batch's codes, in [1, K] (1 when it is empty). used_codes: how many of the K
     occur in it."""
     counts = torch.zeros(codes, device=indices_BQ.device)

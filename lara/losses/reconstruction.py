@@ -13,14 +13,14 @@ from lara.ops.masks import masked_mean, masked_mse
 
 
 def pixel_mse(
-    prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, "B"]
+    prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Mean squared error over real samples (003, Eq. 3, first term), in whatever units the images share."""
     return masked_mse(prediction, target, mask_B[:, None, None, None])
 
 
 def feature_mse(
-    prediction: Float[Tensor, "B P E"], target: Float[Tensor, "B P E"], mask_B: Bool[Tensor, "B"]
+    prediction: Float[Tensor, "B P E"], target: Float[Tensor, "B P E"], mask_B: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Mean squared error between encoder tokens; the target side carries no gradient."""
     return masked_mse(prediction, target.detach(), mask_B[:, None, None])
@@ -66,7 +66,7 @@ class Perceptual(nn.Module):
         return super().train(False)
 
     def forward(
-        self, prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, "B"]
+        self, prediction: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], mask_B: Bool[Tensor, " B"]
     ) -> Float[Tensor, ""]:
         """Mean LPIPS over real samples. Both images in [0, 1]; the gradient reaches the prediction."""
         # LPIPS wants [-1, 1]; converting here keeps one range at the border

@@ -51,7 +51,7 @@ class DiTBlock(nn.Module):
         time_BE: Float[Tensor, "B E"] | Float[Tensor, "B T E"],
         context_BJE: Float[Tensor, "B J E2"],
         key_mask: Bool[Tensor, "B K"] | Bool[Tensor, "B T K"] | None = None,
-        looks_T: Bool[Tensor, "T"] | None = None,
+        looks_T: Bool[Tensor, " T"] | None = None,
     ) -> Float[Tensor, "B T E"]:
         """key_mask: of the context for a cross block, of x itself for a self block. time_BE: one per sample or one per
         token. looks_T: tokens that are False take nothing from a cross block's context (None: all look)."""

@@ -32,7 +32,7 @@ class EmbodimentLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(slots, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(slots, outputs))
 
-    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B T O"]:
+    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B T O"]:
         return torch.baddbmm(self.bias[embodiment_B][:, None], x_BTE, self.weight[embodiment_B])
 
 
@@ -44,5 +44,5 @@ class EmbodimentMLP(nn.Module):
         self.up = EmbodimentLinear(slots, inputs, hidden)
         self.down = EmbodimentLinear(slots, hidden, outputs)
 
-    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B T O"]:
+    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B T O"]:
         return self.down(F.gelu(self.up(x_BTE, embodiment_B), approximate="tanh"), embodiment_B)

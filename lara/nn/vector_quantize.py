@@ -49,7 +49,7 @@ class VectorQuantizer(nn.Module):
         return self._codebook.embed[0]
 
     @property
-    def usage(self) -> Float[Tensor, "K"]:
+    def usage(self) -> Float[Tensor, " K"]:
         """Moving average of how many vectors of a batch, of all ranks together, each code has won."""
         return self._codebook.cluster_size[0]
 
@@ -95,7 +95,7 @@ class Codebook(nn.Module):
             self.register_buffer("embed", embed)
 
     @torch.no_grad()
-    def follow(self, z_ND: Float[Tensor, "N D"], index_N: Int[Tensor, "N"], real_N: Bool[Tensor, "N"]) -> None:
+    def follow(self, z_ND: Float[Tensor, "N D"], index_N: Int[Tensor, " N"], real_N: Bool[Tensor, " N"]) -> None:
         """One step of the averages towards this batch, of all ranks; a batch without a real vector moves nothing.
 
         index_N: the code that each vector chose. A codebook that learns by gradient has averages for `revive_below`
@@ -143,7 +143,7 @@ def _seed(cluster_size_K: Tensor) -> Tensor:
     return _scramble(bits + 0x9E3779B9 * torch.arange(1, len(bits) + 1, device=bits.device)).sum()
 
 
-def _drawn_order(seed: Tensor, first_N: Bool[Tensor, "N"]) -> Int[Tensor, "N"]:
+def _drawn_order(seed: Tensor, first_N: Bool[Tensor, " N"]) -> Int[Tensor, " N"]:
     """A permutation of 0..N-1 that is a function of the seed: those that are `first` before the others."""
     number_N = torch.arange(len(first_N), device=first_N.device)
     drawn = _scramble(_scramble(number_N) + seed)

@@ -26,7 +26,7 @@ class FlowSample(NamedTuple):
 
 def sample_tau(
     n: int, *, device: torch.device | str, alpha: float = 1.5, beta: float = 1.0, scale: float = 0.999
-) -> Float[Tensor, "n"]:
+) -> Float[Tensor, " n"]:
     """Flow times in [0, scale]: tau = scale * (1 - u), u ~ Beta(alpha, beta).
 
     Beta(1.5, 1) leans to u = 1, so tau leans to noise, where the choice between modes is made (pi0 and GR00T use this
@@ -42,7 +42,7 @@ def sample_tau(
     return scale * (1.0 - u)
 
 
-def path(data: Tensor, noise: Tensor, tau_B: Float[Tensor, "B"]) -> FlowSample:
+def path(data: Tensor, noise: Tensor, tau_B: Float[Tensor, " B"]) -> FlowSample:
     """The straight path between `noise` (tau = 0) and `data` (tau = 1), both (B, ...)."""
     tau = tau_B.reshape(-1, *([1] * (data.ndim - 1))).to(data.dtype)
     return FlowSample(x=tau * data + (1 - tau) * noise, velocity=data - noise, tau_B=tau_B)

@@ -28,7 +28,7 @@ def masked_mse(a: Tensor, b: Tensor, mask: Tensor) -> Float[Tensor, ""]:
     return masked_mean(difference.square(), mask)
 
 
-def last_valid_step(mask_BH: Bool[Tensor, "B H"]) -> Int[Tensor, "B"]:
+def last_valid_step(mask_BH: Bool[Tensor, "B H"]) -> Int[Tensor, " B"]:
     """Index of the last True step of each row: the row [1 1 1 0] gives 2, [1 1 1 1] gives 3.
 
     Not `-1`: where a robot's horizon (or the episode) ends before the model's, the last slot is padding. A row without
@@ -38,6 +38,6 @@ def last_valid_step(mask_BH: Bool[Tensor, "B H"]) -> Int[Tensor, "B"]:
     return torch.where(mask_BH, steps, torch.zeros_like(steps)).amax(dim=1)
 
 
-def take_step(x_BTE: Float[Tensor, "B T E"], index_B: Int[Tensor, "B"]) -> Float[Tensor, "B E"]:
+def take_step(x_BTE: Float[Tensor, "B T E"], index_B: Int[Tensor, " B"]) -> Float[Tensor, "B E"]:
     """x[b, index[b]] for every sample b."""
     return x_BTE.gather(1, index_B[:, None, None].expand(-1, 1, x_BTE.shape[2])).squeeze(1)

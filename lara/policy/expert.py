@@ -116,11 +116,11 @@ class FlowExpert(nn.Module):
     def forward(
         self,
         noisy: Mapping[str, Tensor],
-        tau: Mapping[str, Float[Tensor, "B"]],
+        tau: Mapping[str, Float[Tensor, " B"]],
         real: Mapping[str, Tensor],
         context: Tokens,
         state_BS: Float[Tensor, "B S"],
-        embodiment_B: Int[Tensor, "B"],
+        embodiment_B: Int[Tensor, " B"],
         layout: TokenLayout | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Stream -> velocity, (B, tokens, width of the stream); and the named states of the ACTION tokens, each

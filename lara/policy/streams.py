@@ -35,13 +35,13 @@ class RobotStream(nn.Module):
         self.decode_action = EmbodimentMLP(self.slots, self.width, self.width, self.action_dim)
         nn.init.zeros_(self.decode_action.down.weight)
 
-    def state(self, state_BS: Float[Tensor, "B S"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B 1 E"]:
+    def state(self, state_BS: Float[Tensor, "B S"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B 1 E"]:
         return self.encode_state(state_BS[:, None], embodiment_B) + self.state_position
 
-    def actions(self, x_BHA: Float[Tensor, "B H A"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B H E"]:
+    def actions(self, x_BHA: Float[Tensor, "B H A"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B H E"]:
         return self.encode_action(x_BHA, embodiment_B) + self.positions
 
-    def decode(self, h_BHE: Float[Tensor, "B H E"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B H A"]:
+    def decode(self, h_BHE: Float[Tensor, "B H E"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B H A"]:
         return self.decode_action(h_BHE, embodiment_B)
 
 

@@ -36,10 +36,10 @@ class Trunk(nn.Module):
     def run(
         self,
         x_BTE: Float[Tensor, "B T E"],
-        tau_B: Float[Tensor, "B"] | Float[Tensor, "B T"],
+        tau_B: Float[Tensor, " B"] | Float[Tensor, "B T"],
         context: Tokens,
         own_mask: Bool[Tensor, "B T"] | Bool[Tensor, "B T T"],
-        looks_T: Bool[Tensor, "T"] | None = None,
+        looks_T: Bool[Tensor, " T"] | None = None,
     ) -> dict[str, Tensor]:
         """Every named state of the whole sequence, (B, T, E).
 

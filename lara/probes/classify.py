@@ -111,8 +111,8 @@ def _tokens(lam: Lam, clips: Clips) -> dict[str, Float[Tensor, "N Q D"]]:
 
 def _best(
     x: Tensor,
-    y: Int[Tensor, "N"],
-    episode_N: Int[Tensor, "N"],
+    y: Int[Tensor, " N"],
+    episode_N: Int[Tensor, " N"],
     x_test: Tensor,
     lrs: Sequence[float],
     sizes: tuple[int, int, int, int],

@@ -30,9 +30,9 @@ class Clips:
     frames_NFCHW: UInt8[Tensor, "N F C h w"]
     offsets: tuple[int, ...]
     actions_NHA: Float[Tensor, "N H A"]
-    episode_N: Int[Tensor, "N"]
-    task_N: Int[Tensor, "N"]
-    start_N: Int[Tensor, "N"]
+    episode_N: Int[Tensor, " N"]
+    task_N: Int[Tensor, " N"]
+    start_N: Int[Tensor, " N"]
     tasks: tuple[str, ...]
     states_NFS: Float[Tensor, "N F S"] | None = None
 

@@ -28,7 +28,7 @@ def linear_probe(
 def ridge(
     x_NK: Float[Tensor, "N K"],
     y_NO: Float[Tensor, "N O"],
-    episode_N: Int[Tensor, "N"],
+    episode_N: Int[Tensor, " N"],
     x_MK: Float[Tensor, "M K"],
     *,
     strengths: Sequence[float] = STRENGTHS,

@@ -56,7 +56,7 @@ def mlp_probe(
 def fit_mlp(
     x_NK: Float[Tensor, "N K"],
     y_NO: Float[Tensor, "N O"],
-    episode_N: Int[Tensor, "N"],
+    episode_N: Int[Tensor, " N"],
     x_MK: Float[Tensor, "M K"],
     *,
     width: int,

@@ -127,7 +127,7 @@ def score(
     )
 
 
-def inner_split(episode_N: Int[Tensor, "N"]) -> Tensor:
+def inner_split(episode_N: Int[Tensor, " N"]) -> Tensor:
     """(N,) True for the rows that choose a probe's own settings: every fifth episode, at least one, never all."""
     order = episode_N.unique()
     return torch.isin(episode_N, order[::5] if len(order) > 1 else order[:0])

@@ -11,7 +11,7 @@ from lara.errors import ConfigError
 WINDOW, SIGMA, C1, C2 = 11, 1.5, 0.01**2, 0.03**2
 
 
-def ssim(a: Float[Tensor, "N C h w"], b: Float[Tensor, "N C h w"]) -> Float[Tensor, "N"]:
+def ssim(a: Float[Tensor, "N C h w"], b: Float[Tensor, "N C h w"]) -> Float[Tensor, " N"]:
     """Mean over channels and all places where the whole window fits; images in [0, 1], at least 11 pixels a side."""
     if min(a.shape[-2:]) < WINDOW:
         raise ConfigError(f"SSIM needs images of at least {WINDOW} pixels a side, got {tuple(a.shape[-2:])}")

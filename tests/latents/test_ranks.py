@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tests.latents import ranks_worker
 from tests.ranks import run_ranks
 
-STEPS = 200
+STEPS = 80
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def three(root, what):
 
 @pytest.fixture(scope="module")
 def states(root):
-    """After 200 steps of `lara.train.loop.train`."""
+    """After 80 steps of `lara.train.loop.train`."""
     return three(root, "state")
 
 

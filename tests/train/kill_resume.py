@@ -42,7 +42,7 @@ SETTINGS = (
     *("image_size=32", "horizon=4", "data.embodiment=dot", "data.cameras=[top]", "data.lam.cameras=[top]"),
     *("policy.expert.width=32", "policy.expert.blocks=4", "policy.backbone.width=32", "lam.encoder.width=32"),
     *("lam.former.width=32", "lam.decoder.width=32", "lam.decoder.layers=1"),
-    *("system.tuning.rank=4", "system.tuning.dropout=0.1", "+data.augment.random_shift=2", "optim.ema_decay=0.9"),
+    *("system.tuning.rank=4", "system.tuning.dropout=0.1", "data.augment.random_shift=2", "optim.ema_decay=0.9"),
     *(f"stage.steps={STEPS}", "runtime.batch_size=4", "runtime.accumulate=2", "runtime.workers=2"),
     *("runtime.log_every=5", "runtime.validate_every=6", "runtime.validation_limit=1"),
     *("runtime.save_every=3", "runtime.save_minutes=0.05"),

@@ -176,7 +176,10 @@ class ToyData:
     def summary(self) -> str:
         return f"{self.length} samples"
 
-    def card(self) -> ToyCard:
+    def notes(self) -> list[str]:
+        return ["everything is a toy"]
+
+    def cards(self) -> ToyCard:
         return ToyCard()
 
     def __len__(self) -> int:

@@ -141,8 +141,8 @@ class Alignment(Coupling):
         return self.target.latent(lam, seen.frames_BFCHW, seen.tokens_BFPE)
 
     def tapped(
-        self, states: dict[str, Tensor], tau_B: Float[Tensor, "B"], steps_BH: Bool[Tensor, "b H"], n: int
-    ) -> tuple[Float[Tensor, "m E"], Float[Tensor, "m"]]:
+        self, states: dict[str, Tensor], tau_B: Float[Tensor, " B"], steps_BH: Bool[Tensor, "b H"], n: int
+    ) -> tuple[Float[Tensor, "m E"], Float[Tensor, " m"]]:
         """The tapped state at the last real action step of each of the first n samples, and its flow time.
 
         Args:
@@ -161,8 +161,8 @@ class Alignment(Coupling):
         self,
         h_mE: Float[Tensor, "m E"],
         z_BQD: Float[Tensor, "n Q D"],
-        real_B: Bool[Tensor, "n"],
-        tau_m: Float[Tensor, "m"] | None = None,
+        real_B: Bool[Tensor, " n"],
+        tau_m: Float[Tensor, " m"] | None = None,
     ) -> Losses:
         """Aligns n samples, every noise draw of them.
 

@@ -53,7 +53,7 @@ class DiT(nn.Module):
     def forward(
         self,
         x_BTE: Float[Tensor, "B T E"],
-        bucket_B: Int[Tensor, "B"],
+        bucket_B: Int[Tensor, " B"],
         context: VLTokens,
         *,
         own_mask_BT: Bool[Tensor, "B T"] | None,

@@ -114,7 +114,7 @@ class GrootHead(nn.Module):
         return tokens._replace(x=x)
 
     def encode_state(
-        self, state_BS: Float[Tensor, "B TS"], embodiment_B: Int[Tensor, "B"]
+        self, state_BS: Float[Tensor, "B TS"], embodiment_B: Int[Tensor, " B"]
     ) -> Float[Tensor, "B tokens E"]:
         """state_BS: `state_history` states of S dims side by side, oldest first."""
         state = self.state_encoder(state_BS.unflatten(1, (self.state_count, -1)), embodiment_B)
@@ -126,10 +126,10 @@ class GrootHead(nn.Module):
     def velocity(
         self,
         x_BHA: Float[Tensor, "B H A"],
-        bucket_B: Int[Tensor, "B"],
+        bucket_B: Int[Tensor, " B"],
         state_BTE: Float[Tensor, "B S E"],
         context: VLTokens,
-        embodiment_B: Int[Tensor, "B"],
+        embodiment_B: Int[Tensor, " B"],
         step_mask_BH: Bool[Tensor, "B H"],
     ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
         """Velocity at every padded action step, and the named states of the ACTION tokens, each (B, H, E).

@@ -26,7 +26,7 @@ class CategoryLinear(nn.Module):
         self.W = nn.Parameter(0.02 * torch.randn(slots, inputs, outputs))
         self.b = nn.Parameter(torch.zeros(slots, outputs))
 
-    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B T O"]:
+    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B T O"]:
         # bmm plus addition, not baddbmm: autocast lowers bmm, while W and b stay float32
         return torch.bmm(x_BTE, self.W[embodiment_B]) + self.b[embodiment_B][:, None]
 
@@ -39,7 +39,7 @@ class CategoryMLP(nn.Module):
         self.layer1 = CategoryLinear(slots, inputs, hidden)
         self.layer2 = CategoryLinear(slots, hidden, outputs)
 
-    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, "B"]) -> Float[Tensor, "B T O"]:
+    def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B T O"]:
         return self.layer2(F.relu(self.layer1(x_BTE, embodiment_B)), embodiment_B)
 
 
@@ -54,7 +54,7 @@ class ActionEncoder(nn.Module):
         self.width = width
 
     def forward(
-        self, x_BHA: Float[Tensor, "B H A"], bucket_B: Int[Tensor, "B"], embodiment_B: Int[Tensor, "B"]
+        self, x_BHA: Float[Tensor, "B H A"], bucket_B: Int[Tensor, " B"], embodiment_B: Int[Tensor, " B"]
     ) -> Float[Tensor, "B H E"]:
         a = self.W1(x_BHA, embodiment_B)
         time = sinusoid(bucket_B, self.width // 2, spread=self.width // 2).to(a.dtype)
@@ -88,7 +88,7 @@ class TimestepEncoder(nn.Module):
         super().__init__()
         self.timestep_embedder = _TimestepEmbedder(2 * self.HALF, width)
 
-    def forward(self, bucket_B: Int[Tensor, "B"]) -> Float[Tensor, "B E"]:
+    def forward(self, bucket_B: Int[Tensor, " B"]) -> Float[Tensor, "B E"]:
         sin, cos = sinusoid(bucket_B, self.HALF, spread=self.HALF - 1).chunk(2, dim=-1)
         return self.timestep_embedder(torch.cat([cos, sin], dim=-1).to(self.timestep_embedder.linear_1.weight.dtype))
 

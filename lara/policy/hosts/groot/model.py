@@ -133,10 +133,10 @@ class Groot(nn.Module):
     def velocity(
         self,
         x_BHA: Float[Tensor, "B H A"],
-        tau_B: Float[Tensor, "B"],
+        tau_B: Float[Tensor, " B"],
         state_BS: Float[Tensor, "B S"],
         context: VLTokens,
-        embodiment_B: Int[Tensor, "B"],
+        embodiment_B: Int[Tensor, " B"],
         step_mask_BH: Bool[Tensor, "B H"],
     ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
         """At flow time tau, all in the head's padded sizes. context: already through `action_head.context`."""
@@ -144,7 +144,7 @@ class Groot(nn.Module):
         state = self.action_head.encode_state(state_BS, embodiment_B)
         return self.action_head.velocity(x_BHA, bucket, state, context, embodiment_B, step_mask_BH)
 
-    def sample_tau(self, n: int, device: torch.device) -> Float[Tensor, "n"]:
+    def sample_tau(self, n: int, device: torch.device) -> Float[Tensor, " n"]:
         """Flow times; the law "ratio" can fall just below 0 (to -0.001), where its bucket is the vendor's too."""
         rest = sample_tau(n, device=device, alpha=self.tau_alpha, beta=self.tau_beta, scale=1.0)
         s = self.tau_scale

@@ -152,7 +152,7 @@ class Pi(NativeHost):
         prefix: Prefix,
         x_BHA: Float[Tensor, "B H A"],
         state_BS: Float[Tensor, "B S"],
-        time_B: Float[Tensor, "B"],
+        time_B: Float[Tensor, " B"],
         steps_BH: Bool[Tensor, "B H"],
     ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
         expert = self.paligemma_with_expert.expert

@@ -18,7 +18,7 @@ def task(instruction: str) -> str:
     return f"{plain(instruction)}\n"
 
 
-def task_and_state(instruction: str, state_S: Float[Tensor, "S"]) -> str:
+def task_and_state(instruction: str, state_S: Float[Tensor, " S"]) -> str:
     """pi0.5's prompt. state: normalised to [-1, 1] (quantiles), written as bins 0 ... 255 (see ops.bins.to_bins)."""
     numbers = " ".join(str(k) for k in to_bins(state_S).tolist())
     return f"Task: {plain(instruction)}, State: {numbers};\nAction: "

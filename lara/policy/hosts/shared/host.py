@@ -84,7 +84,7 @@ class NativeHost(nn.Module, ABC):
         prefix: Prefix,
         x_BHA: Float[Tensor, "B H A"],
         state_BS: Float[Tensor, "B S"],
-        time_B: Float[Tensor, "B"],
+        time_B: Float[Tensor, " B"],
         steps_BH: Bool[Tensor, "B H"],
     ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
         """The expert in the HOST's direction of time: u = eps - a at time t (1 = noise), and the named states.

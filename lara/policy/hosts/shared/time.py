@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def wave(
-    time_B: Float[Tensor, "B"], width: int, *, shortest: float = 4e-3, longest: float = 4.0
+    time_B: Float[Tensor, " B"], width: int, *, shortest: float = 4e-3, longest: float = 4.0
 ) -> Float[Tensor, "B E"]:
     """Sines, then cosines, of the time at width / 2 periods from `shortest` to `longest`; time 1 is noise.
 

@@ -156,7 +156,7 @@ class SmolVLA(NativeHost):
         prefix: Prefix,
         x_BHA: Float[Tensor, "B H A"],
         state_BS: Float[Tensor, "B S"],
-        time_B: Float[Tensor, "B"],
+        time_B: Float[Tensor, " B"],
         steps_BH: Bool[Tensor, "B H"],
     ) -> tuple[Float[Tensor, "B H A"], dict[str, Tensor]]:
         both, horizon = self.vlm_with_expert, x_BHA.shape[1]
