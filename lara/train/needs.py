@@ -56,6 +56,6 @@ def _views(who: str, key: str, views: int, choice: str, cameras: Sequence[str], 
     some = f"[{','.join(cameras[:views])}]" if len(cameras) >= views else "[...]"
     return (
         f"{source} shows {who} {len(cameras)} camera{'' if len(cameras) == 1 else 's'} "
-        f"({', '.join(cameras) or 'none'}), and {key}={views}; choose with {choice}={some}, or let it see them all with "
+        f"({', '.join(cameras) or 'none'}), and {key}={views}; choose with {choice}={some}, or let it see all with "
         f"{key}={len(cameras)}"
     )

@@ -28,7 +28,11 @@ from tests.test_whole_program import SMALL as EVERYWHERE
 
 SMALL = [one for one in EVERYWHERE if not one.startswith("data.")]
 HORIZON = 4
-FIRST = {"v20": "cam.front", "v21": "front", "v30_lerobot044": "cam.front", "ours": "top"}
+FIRST = {"v20": "cam.front", "v21": "front", "v30_lerobot044": "cam.front", "v30_lerobot061": "cam.front", "ours": "top"}
+
+
+def test_every_kept_dataset_is_among_them():
+    assert set(FIRST) == {*KEPT, "ours"}
 
 
 def _kept(name, folder, **sizes):
@@ -220,6 +224,7 @@ def test_a_policy_whose_data_did_not_say_what_its_actions_mean_is_told_what_to_s
         assert (f"train with data.robot.{key}={means}" in str(refused.value)) == (key in unknown)
 
 
+@pytest.mark.long
 def test_lara_eval_says_so(trained, tmp_path, capsys):
     _, output = trained("ours")
     given = ["benchmark=toy", "protocol=toy", "protocol.tasks=[reach-red]", "processes=1", "videos=false"]
