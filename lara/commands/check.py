@@ -50,7 +50,10 @@ def _prepare(overrides: Sequence[str]) -> None:
     """What the experiment's training would do before its first step. Raises ConfigError or DataError as it would."""
     from lara.config.compose import compose, resolved
     from lara.launch import build_data, with_embodiments
+    from lara.train.needs import require_views
 
-    data = build_data(with_embodiments(resolved(compose(CONFIG, overrides))))
+    config = with_embodiments(resolved(compose(CONFIG, overrides)))
+    data = build_data(config)
+    require_views(config["system"], cameras=data.cameras, lam_cameras=data.lam_cameras, source=data.name)
     data.prepare()
     print(f"ready for this experiment: {data.summary()}")

@@ -135,8 +135,8 @@ class Dataset:
         ):
             if place.width > most:
                 raise ConfigError(
-                    f"{self.source.root}: the places of {name}s reach to {place.width}, {name}_dim_max is {most} "
-                    f"({name}_dim on the command line); it must be at least as large"
+                    f"{self.source.root}: {name}s reach to place {place.width}, and {name}_dim_max is {most}; set "
+                    f"{name}_dim={place.width} or more on the command line"
                 )
 
     def inherit(self, cards: Cards) -> None:

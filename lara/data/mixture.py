@@ -84,6 +84,16 @@ class Mixture:
         """The most action numbers of any robot; 0 for video alone."""
         return max(part.action_dim for part in self._parts)
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The policy's views, as the first source that has the most of them calls them."""
+        return max((part.cameras for part in self._parts), key=len)
+
+    @property
+    def lam_cameras(self) -> tuple[str, ...]:
+        """The LAM's views, equally many everywhere, as the first source calls them."""
+        return self._parts[0].lam_cameras
+
     def inherit(self, cards: Cards) -> None:
         """See `Dataset.inherit`; every robot that the earlier run knew keeps its statistics."""
         for part in self._parts:
