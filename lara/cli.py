@@ -112,7 +112,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     trust, rest = take_trust(rest)
     with trusting(trust):
-        return module.main(rest)
+        status: int = module.main(rest)
+    return status
 
 
 def _guarded(command: Callable[[], int], *, who: str, debug: bool) -> int:

@@ -94,7 +94,7 @@ def evaluate(*overrides: str) -> dict[str, Any]:
     config = resolved(compose("eval", overrides))
     # named, not imported: lara knows no simulator, and an installation without one has every other command
     run: Any = import_module("sim_eval.run")
-    return run.evaluate(
+    summary: dict[str, Any] = run.evaluate(
         benchmark=config["benchmark"]["environment"],
         policy=config["policy"],
         protocol={k: v for k, v in config["protocol"].items() if k != "_target_"},
@@ -103,3 +103,4 @@ def evaluate(*overrides: str) -> dict[str, Any]:
         videos=config["videos"],
         episode_timeout=config["episode_timeout"],
     )
+    return summary

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from lara.errors import SpecError, nearest
 
@@ -99,11 +99,15 @@ def spec_to_dict(spec: ActionSpec | ObservationSpec) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
 
 
-def _from_dict(cls: type, data: dict[str, Any]) -> Any:
+_Spec = TypeVar("_Spec", ActionSpec, ObservationSpec)
+
+
+def _from_dict(cls: type[_Spec], data: dict[str, Any]) -> _Spec:
     expected = {f.name for f in fields(cls)}
     if set(data) != expected:
         raise SpecError(f"{cls.__name__} expects the keys {sorted(expected)}, got {sorted(data)}")
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return cls(**values)
 
 
 def action_spec_from_dict(data: dict[str, Any]) -> ActionSpec:

@@ -12,8 +12,9 @@ padded with zeros; masks say what is real. Shapes are checked under pytest only 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -109,8 +110,11 @@ class Losses(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-def _map(record, tensor, other):
-    changed = {}
+_Record = TypeVar("_Record", Observation, Batch)
+
+
+def _map(record: _Record, tensor: Callable[[Tensor], Tensor], other: Callable[[Any], Any]) -> _Record:
+    changed: dict[str, Any] = {}
     for f in fields(record):
         value = getattr(record, f.name)
         if isinstance(value, Tensor):
@@ -122,9 +126,9 @@ def _map(record, tensor, other):
     return replace(record, **changed)
 
 
-def _move(record, device):
+def _move(record: _Record, device: torch.device | str) -> _Record:
     return _map(record, lambda x: x.to(device, non_blocking=True), lambda x: x)
 
 
-def _head(record, n):
+def _head(record: _Record, n: int) -> _Record:
     return _map(record, lambda x: x[:n], lambda x: None if x is None else x[:n])

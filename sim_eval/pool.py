@@ -140,7 +140,8 @@ class Pool:
             ) from error
         if "refused" in answer:
             raise LaraError(f"policy or benchmark cannot be built: {answer['refused']}")
-        return answer["facts"]
+        facts: dict[str, Any] = answer["facts"]
+        return facts
 
     def _assign(self, shard: _Shard, waiting: _Backlog) -> None:
         previous = None if shard.item is None else shard.item["task"]

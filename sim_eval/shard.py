@@ -27,7 +27,7 @@ from sim_eval.video import EpisodeVideo
 
 def build_benchmark(config: dict[str, Any], protocol: Protocol) -> Benchmark:
     """The benchmark of a `_target_` config with the scene that the protocol fixes."""
-    return build(
+    benchmark: Benchmark = build(
         config,
         "body",
         goal_seed=protocol.goal_seed,
@@ -36,6 +36,7 @@ def build_benchmark(config: dict[str, Any], protocol: Protocol) -> Benchmark:
         camera_positions={camera: list(place) for camera, place in protocol.camera_positions},
         render_profile=protocol.render_profile,
     )
+    return benchmark
 
 
 def facts_of(benchmark: Benchmark, policy: PolicyClient) -> dict[str, Any]:
@@ -112,7 +113,8 @@ def _describe(error: Exception) -> str:
 
 def _receive(pipe: Connection) -> dict[str, Any] | None:
     try:
-        return json.loads(pipe.recv_bytes())
+        message: dict[str, Any] | None = json.loads(pipe.recv_bytes())
+        return message
     except EOFError:
         return None  # the parent is gone; so is the reason to go on
 

@@ -103,7 +103,8 @@ class Reach:
         pass
 
     def _target(self) -> np.ndarray:
-        return self._disks[list(TASKS).index(self._task)]
+        disk: np.ndarray = self._disks[list(TASKS).index(self._task)]
+        return disk
 
     def _draw(self) -> np.ndarray:
         self.renders += 1

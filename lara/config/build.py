@@ -65,7 +65,7 @@ def buildable_class(target: Any, kind: Kind, *, packages: tuple[str, ...] = OWN_
     if not all(piece.isidentifier() and not piece.startswith("_") for piece in pieces):
         raise ConfigError(f"_target_ {target!r} {place} is not of the form package.module.Class")
     module = _module(".".join(pieces[:-1]), target, place)
-    found = vars(module).get(pieces[-1])
+    found: Any = vars(module).get(pieces[-1])
     if found is None:
         known = [name for name, value in vars(module).items() if _kind_of(value, module.__name__)]
         raise ConfigError(
@@ -79,7 +79,8 @@ def buildable_class(target: Any, kind: Kind, *, packages: tuple[str, ...] = OWN_
         )
     if marked != kind:
         raise ConfigError(f"_target_ {target!r} {place}: expected a class of the kind '{kind}', this one is '{marked}'")
-    return found
+    named: type = found
+    return named
 
 
 def _module(name: str, target: str, place: str) -> ModuleType:

@@ -115,7 +115,8 @@ def _hint_of(place: str, default: Any) -> Any:
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    own = target if dataclasses.is_dataclass(target) or not isinstance(target, type) else target.__init__
+    # only the annotations of __init__ are read: that a subclass may take other arguments (mypy's [misc]) does no harm
+    own = target if dataclasses.is_dataclass(target) or not isinstance(target, type) else target.__init__  # type: ignore[misc]
     try:
         return typing.get_type_hints(own)
     except (NameError, TypeError, AttributeError):  # names that exist for type checkers alone

@@ -159,7 +159,8 @@ class _Book:
         self._under_way: set[int] = set()
 
     def successes(self) -> int:
-        return min(self.episodes, sum(mark["success"] for mark in self._done.values()))
+        count: int = min(self.episodes, sum(mark["success"] for mark in self._done.values()))
+        return count
 
     def next_attempt(self) -> int | None:
         """The lowest attempt worth starting, or None while those under way may be enough.
@@ -287,7 +288,8 @@ def _finished(output: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
         return None
     report = output / _REPORT
     if report.exists() and all(read_json(report, DataError).get(key) == value for key, value in wanted.items()):
-        return read_json(report, DataError)
+        said: dict[str, Any] | None = read_json(report, DataError)
+        return said
     raise DataError(
         f"{output} exists and is not the finished result of this request; give another output, or remove it "
         "(attempts that are still staged beside it are used again)"

@@ -250,12 +250,13 @@ def _require_one_batch(sources: Mapping[str, Dataset]) -> None:
         if len(set(found.values())) > 1:
             raise ConfigError(f"the sources of a mixture share one {what}, so that they fit in a batch; got {found}")
     for robot, group in _by_embodiment(sources).items():
-        for what, same in {
+        shared: dict[str, Callable[[Dataset], object]] = {
             "actions": lambda d: d.actions,
             "names of actions and states": lambda d: (d.robot.action.names, d.robot.observation.state),
             "cameras": lambda d: d.cameras,
             "normalisers": lambda d: d.normalizers,
-        }.items():
+        }
+        for what, same in shared.items():
             if any(same(part) != same(group[0]) for part in group):
                 raise ConfigError(
                     f"two sources are of the embodiment '{robot}' and have different {what}: "

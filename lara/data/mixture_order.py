@@ -27,7 +27,7 @@ def shares(weights: Sequence[float]) -> np.ndarray:
     if w.ndim != 1 or not len(w) or not np.isfinite(w).all() or not (w > 0).all() or len(w) > BLOCK:
         raise ConfigError(f"a mixture's weights are positive numbers, one per source, got {list(weights)}")
     exact = w / w.sum() * BLOCK
-    counts = np.maximum(np.floor(exact).astype(np.int64), 1)
+    counts: np.ndarray = np.maximum(np.floor(exact).astype(np.int64), 1)
     while counts.sum() < BLOCK:
         counts[np.argmax(exact - counts)] += 1
     while counts.sum() > BLOCK:

@@ -169,7 +169,8 @@ def _untraced_flops(system: nn.Module, batch: Batch) -> int:
 def _passes(model: Any) -> int:
     """FLOPs per token of forward, and backward where anything learns."""
     parameters = sum(p.numel() for p in model.parameters())
-    return 2 * parameters * (3 if any(p.requires_grad for p in model.parameters()) else 1)
+    flops: int = 2 * parameters * (3 if any(p.requires_grad for p in model.parameters()) else 1)
+    return flops
 
 
 def _runs_on_meta(system: nn.Module) -> bool:

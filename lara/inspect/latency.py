@@ -69,4 +69,4 @@ def _quartiles(times: Sequence[float]) -> dict[str, float]:
 
 
 def _parameters(policy: TrainedPolicy) -> int:
-    return sum(p.numel() for p in policy.system.parameters())  # type: ignore[attr-defined]
+    return sum(p.numel() for p in policy.system.parameters())

@@ -22,7 +22,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, known: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's mode has no types
         self.timeline: list[int] = []
         self._live = 0
         self._seen: dict[int, Any] = {}
@@ -64,9 +64,10 @@ def step_timeline(
         losses = system(batch, frozenset(weights))
         total = sum(weights[k] * losses.terms[k] for k in weights)
         del losses
-        total.backward()  # type: ignore[union-attr]
+        total.backward()
         del total
         if after is not None:
             after()
     system.zero_grad(set_to_none=True)
-    return counter.timeline
+    out: list[int] = counter.timeline
+    return out

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from lara.data.lam_inputs.label_columns import LABELS, about_path, label_schema
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.meta import write_episodes, write_tasks
+from lara.data.sources.lerobot.source import LeRobotSource
 from lara.data.sources.source import Source, frame_count
-from lara.data.sources.videos import is_lerobot
 from lara.errors import DataError
 from lara.label.job import Job
 from lara.label.table import episode_tables, z_stats
@@ -87,10 +87,10 @@ def _write_data(job: Job, source: Source, features: dict[str, dict[str, Any]], r
     here: tuple[int, int] | None = None
     size = 0
     for k, table in episode_tables(job, source):
-        place = _place(job, source, k, here, size + table.nbytes)
+        place = _place(source, k, here, size + table.nbytes)
         if place != here:
             if any((r["data/chunk_index"], r["data/file_index"]) == place for r in rows):
-                raise DataError(f"{source.rows[k].data}: its episodes do not follow one another")
+                raise DataError(f"{source.root}: the episodes of its data file {place} do not follow one another")
             if writer is not None:
                 writer.close()
             path = paths.fill_path(root, paths.DATA_PATH, dict(zip(("chunk_index", "file_index"), place, strict=True)))
@@ -107,9 +107,9 @@ def _write_data(job: Job, source: Source, features: dict[str, dict[str, Any]], r
     return rows
 
 
-def _place(job: Job, source: Source, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
+def _place(source: Source, episode: int, here: tuple[int, int] | None, size: int) -> tuple[int, int]:
     """(chunk, file) of the episode's rows: where the dataset has them; else files of a handy size."""
-    if is_lerobot(job.dataset) and source.version == paths.VERSION:
+    if isinstance(source, LeRobotSource) and source.version == paths.VERSION:
         path = source.rows[episode].data
         return int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-"))
     if here is None:

@@ -51,7 +51,8 @@ class FeatureActionModel(LatentActionModel):
 
     def decode(self, now: Float[Tensor, "B P E"], z_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B P E"]:
         """The predicted future tokens; `now` the current frame's; z as it comes out of the bottleneck."""
-        return self.decoder(now, z_BQD)
+        predicted: Tensor = self.decoder(now, z_BQD)
+        return predicted
 
     def source(self, frames_BCHW: UInt8[Tensor, "B C h w"], tokens_BPE: Float[Tensor, "B P E"]) -> Tensor:
         """What `decode` starts from: the current frame's tokens."""

@@ -64,4 +64,5 @@ class MFormer(nn.Module):
             ],
             dim=1,
         )
-        return self.down(self.trunk(x + self.positions)[:, : self.n_queries])
+        latents: Tensor = self.down(self.trunk(x + self.positions)[:, : self.n_queries])
+        return latents

@@ -72,7 +72,8 @@ class LatBotLam(nn.Module):
 
     @property
     def reads_state(self) -> bool:
-        return self.decoder.state_dim > 0
+        reads: bool = self.decoder.state_dim > 0
+        return reads
 
     def parts(self) -> dict[str, nn.Module]:
         parts = {"former": self.former, "space": self.space, "decoder": self.decoder}
@@ -99,13 +100,15 @@ class LatBotLam(nn.Module):
         """The future frame (normalised pixels) and the actions. state_BS: padded state, of which the decoder reads
         its first state_dim numbers; ignored by one without. Raises ConfigError when it is needed and too short."""
         if not self.reads_state:
-            return self.decoder(now, z_BQD)
+            unconditioned: UnifiedPrediction = self.decoder(now, z_BQD)
+            return unconditioned
         if state_BS is None or state_BS.shape[1] < self.decoder.state_dim:
             raise ConfigError(
                 f"the decoder reads {self.decoder.state_dim} state numbers, got "
                 f"{'none' if state_BS is None else state_BS.shape[1]}; set state_dim (and data.actions)"
             )
-        return self.decoder(now, z_BQD, state_BS[:, : self.decoder.state_dim])
+        prediction: UnifiedPrediction = self.decoder(now, z_BQD, state_BS[:, : self.decoder.state_dim])
+        return prediction
 
     def decode(
         self,

@@ -69,7 +69,8 @@ class LatentActionModel(nn.Module):
     @property
     def latent_dim(self) -> int:
         """Q * D, the length of the concatenated latent that LARA aligns."""
-        return self.queries * self.space.dim
+        size: int = self.queries * self.space.dim
+        return size
 
     def parts(self) -> dict[str, nn.Module]:
         parts = {
@@ -86,7 +87,8 @@ class LatentActionModel(nn.Module):
 
     def encode_frames(self, frames_BFCHW: UInt8[Tensor, "B F C h w"]) -> Float[Tensor, "B F P E"]:
         """Tokens of every frame, each encoded exactly once."""
-        return self.encoder(frames_BFCHW.flatten(0, 1)).unflatten(0, frames_BFCHW.shape[:2])
+        tokens: Tensor = self.encoder(frames_BFCHW.flatten(0, 1)).unflatten(0, frames_BFCHW.shape[:2])
+        return tokens
 
     def latent(self, tokens_BFPE: Float[Tensor, "B F P E"]) -> LatentAction:
         """The continuous latent between frame 0 and frame 1 (before any bottleneck)."""
@@ -102,7 +104,8 @@ class LatentActionModel(nn.Module):
 
     def decode(self, now: UInt8[Tensor, "B C h w"], z_BQD: Float[Tensor, "B Q D"]) -> Float[Tensor, "B C h w"]:
         """The predicted future frame, in the decoder's normalised pixels; z as it comes out of the bottleneck."""
-        return self.decoder(now, z_BQD)
+        predicted: Tensor = self.decoder(now, z_BQD)
+        return predicted
 
     def losses(
         self,
@@ -164,7 +167,8 @@ class LatentActionModel(nn.Module):
 
     def target(self, frames_BCHW: UInt8[Tensor, "B C h w"], tokens_BPE: Float[Tensor, "B P E"]) -> Tensor:
         """What `decode` should give: the future frame in the decoder's normalised pixels."""
-        return self.decoder.normalizer(frames_BCHW)
+        pixels: Tensor = self.decoder.normalizer(frames_BCHW)
+        return pixels
 
     def error(self, prediction: Tensor, target: Tensor, mask_B: Bool[Tensor, " B"]) -> Float[Tensor, ""]:
         """The reconstruction term."""
@@ -175,7 +179,8 @@ class LatentActionModel(nn.Module):
     ) -> Float[Tensor, ""]:
         """The term "lpips", which exists where `perceptual` does; both images normalised."""
         to_unit = self.decoder.normalizer.to_unit
-        return self.perceptual(to_unit(prediction), to_unit(target), mask_B)
+        distance: Tensor = self.perceptual(to_unit(prediction), to_unit(target), mask_B)
+        return distance
 
     @torch.no_grad()
     def quality(

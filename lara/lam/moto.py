@@ -61,7 +61,8 @@ class MotoEncoder(TimmEncoder):
     def _encode(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N P E"]:
         if x.shape[-1] != self.image_size or x.shape[-2] != self.image_size:
             x = F.interpolate(x, size=(self.image_size, self.image_size), mode="bilinear", antialias=True)
-        return self.vit.forward_features(x)
+        tokens: Tensor = self.vit.forward_features(x)
+        return tokens
 
 
 class MotoFormer(MFormer):
@@ -96,7 +97,8 @@ class MotoDecoder(PixelDecoder):
 
 class _ExactMLP(MLP):
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
+        out: Tensor = self.down(F.gelu(self.up(x)))
+        return out
 
 
 def _small_print(trunk: Any, *, width: int, hidden: int, eps: float) -> None:

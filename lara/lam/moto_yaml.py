@@ -13,7 +13,7 @@ DEEPEST = 20
 LONGEST = 1000  # characters of one value
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML brings no types
     """SafeLoader without aliases (nine lines of them hold a billion values), deep nesting and endless numbers."""
 
     depth = 0

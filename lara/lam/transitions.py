@@ -29,7 +29,8 @@ class TransitionEncoder(nn.Module):
     @property
     def latent_dim(self) -> int:
         """Q * D."""
-        return self.queries * self.space.dim
+        size: int = self.queries * self.space.dim
+        return size
 
     def parts(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, "former": self.former, "space": self.space}
@@ -38,16 +39,19 @@ class TransitionEncoder(nn.Module):
     def transitions(self, frames_BFCHW: UInt8[Tensor, "B F C h w"]) -> Float[Tensor, "B F1 Q D"]:
         """The continuous latent of every step from a frame to the next, F1 = F - 1, before any quantiser (004, Eq. 10).
         Each frame is encoded once."""
-        return self.space.project(self._raw(frames_BFCHW)).unflatten(0, (len(frames_BFCHW), -1))
+        z: Tensor = self.space.project(self._raw(frames_BFCHW)).unflatten(0, (len(frames_BFCHW), -1))
+        return z
 
     @torch.no_grad()
     def decoded(self, frames_BFCHW: UInt8[Tensor, "B F C h w"]) -> Float[Tensor, "B F1 Q D"]:
         """The same as the decoder gets it: through SoftVQ onto SO(n) (001, Eq. 5), or as codes of a discrete space."""
         raw = self._raw(frames_BFCHW)
         all_real = torch.ones(len(raw), dtype=torch.bool, device=raw.device)
-        return self.space.extract(raw, all_real).z.unflatten(0, (len(frames_BFCHW), -1))
+        z: Tensor = self.space.extract(raw, all_real).z.unflatten(0, (len(frames_BFCHW), -1))
+        return z
 
     def _raw(self, frames_BFCHW: Tensor) -> Tensor:
         """(B * (F - 1), Q, D)."""
         tokens = self.encoder(frames_BFCHW.flatten(0, 1)).unflatten(0, frames_BFCHW.shape[:2])
-        return self.former(tokens[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(0, 1))
+        raw: Tensor = self.former(tokens[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(0, 1))
+        return raw

@@ -59,7 +59,8 @@ class FSQSpace(LatentSpace):
 
     def lookup(self, indices_BQ: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         with full_precision(indices_BQ):
-            return self.quantizer.project_out(self.quantizer.values(indices_BQ))
+            codes: Tensor = self.quantizer.project_out(self.quantizer.values(indices_BQ))
+            return codes
 
 
 class Channels(nn.Module):

@@ -84,4 +84,5 @@ class MappedCodebook(nn.Module):
 
     @property
     def codebook(self) -> Float[Tensor, "K D"]:
-        return self.code_transform(self.frozen_codebook)
+        codes: Tensor = self.code_transform(self.frozen_codebook)
+        return codes

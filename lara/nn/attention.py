@@ -43,4 +43,5 @@ class Attention(nn.Module):
         if key_mask_BJ is not None:
             mask = key_mask_BJ[:, None, None, :] if key_mask_BJ.ndim == 2 else key_mask_BJ[:, None]
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.out(rearrange(out, "b h t d -> b t (h d)"))
+        mixed: Tensor = self.out(rearrange(out, "b h t d -> b t (h d)"))
+        return mixed

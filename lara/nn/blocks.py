@@ -23,7 +23,8 @@ class EncoderBlock(nn.Module):
         self, x_BTE: Float[Tensor, "B T E"], mask_BT: Bool[Tensor, "B T"] | None = None
     ) -> Float[Tensor, "B T E"]:
         x_BTE = x_BTE + self.attention(self.norm_attention(x_BTE), key_mask_BJ=mask_BT)
-        return x_BTE + self.mlp(self.norm_mlp(x_BTE))
+        out: Tensor = x_BTE + self.mlp(self.norm_mlp(x_BTE))
+        return out
 
 
 class DiTBlock(nn.Module):
@@ -64,4 +65,5 @@ class DiTBlock(nn.Module):
             h = h * looks_T[:, None]
         x_BTE = x_BTE + gate1 * h
         h = self.norm_mlp(x_BTE) * (1 + scale2) + shift2
-        return x_BTE + gate2 * self.mlp(h)
+        out: Tensor = x_BTE + gate2 * self.mlp(h)
+        return out

@@ -27,7 +27,8 @@ class CausalAttention(nn.Module):
             self.query_key_value(x_BTE), "b t (three h d) -> three b h t d", three=3, h=self.heads
         )
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.out(rearrange(out, "b h t d -> b t (h d)"))
+        mixed: Tensor = self.out(rearrange(out, "b h t d -> b t (h d)"))
+        return mixed
 
 
 class CausalBlock(nn.Module):
@@ -46,4 +47,5 @@ class CausalBlock(nn.Module):
         key_mask_BJ: Bool[Tensor, "B J"] | None = None,
     ) -> Float[Tensor, "B T E"]:
         """key_mask_BJ: True where a context token is real."""
-        return self.cross(x_BTE + self.attention(self.norm(x_BTE)), context_BJE, key_mask_BJ)
+        out: Tensor = self.cross(x_BTE + self.attention(self.norm(x_BTE)), context_BJE, key_mask_BJ)
+        return out

@@ -31,4 +31,5 @@ class CrossBlock(nn.Module):
     ) -> Float[Tensor, "B T E"]:
         """key_mask_BJ: True where a context token is real; every sample needs at least one."""
         x_BTE = x_BTE + self.attention(self.norm_x(x_BTE), self.norm_context(context_BJE), key_mask_BJ)
-        return x_BTE + self.mlp(self.norm_mlp(x_BTE))
+        out: Tensor = x_BTE + self.mlp(self.norm_mlp(x_BTE))
+        return out

@@ -29,4 +29,5 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, tau_B: Float[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
         # x 1000: the frequencies were made for integer diffusion steps 0..999
-        return self.mlp(sinusoid(1000.0 * tau_B, self.frequencies).to(next(self.mlp.parameters()).dtype))
+        out: Tensor = self.mlp(sinusoid(1000.0 * tau_B, self.frequencies).to(next(self.mlp.parameters()).dtype))
+        return out

@@ -72,7 +72,8 @@ def add_tokens(processor: Any, model: Any, tokens: tuple[str, ...]) -> list[int]
     # some models keep spare rows beyond their vocabulary; a table is only ever made longer
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return tokenizer.convert_tokens_to_ids(list(tokens))
+    ids: list[int] = tokenizer.convert_tokens_to_ids(list(tokens))
+    return ids
 
 
 def states_at(states_BTE: Float[Tensor, "B T E"], ids_BT: Tensor, token: int, count: int) -> Float[Tensor, "B Q E"]:
@@ -84,7 +85,8 @@ def states_at(states_BTE: Float[Tensor, "B T E"], ids_BT: Tensor, token: int, co
             f"every prompt must hold its latent token {count} times, found {found.tolist()}: either the processor cut "
             "the prompt (fewer frames, smaller images, fewer latent tokens), or the instruction contains the token"
         )
-    return states_BTE[here_BT].unflatten(0, (len(ids_BT), count))
+    states: Tensor = states_BTE[here_BT].unflatten(0, (len(ids_BT), count))
+    return states
 
 
 def _is_commit(revision: str | None) -> bool:

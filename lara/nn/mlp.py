@@ -19,7 +19,8 @@ class MLP(nn.Module):
         self.down = nn.Linear(hidden, out or width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        out: Tensor = self.down(F.gelu(self.up(x), approximate="tanh"))
+        return out
 
 
 class EmbodimentLinear(nn.Module):
@@ -45,4 +46,5 @@ class EmbodimentMLP(nn.Module):
         self.down = EmbodimentLinear(slots, hidden, outputs)
 
     def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B T O"]:
-        return self.down(F.gelu(self.up(x_BTE, embodiment_B), approximate="tanh"), embodiment_B)
+        out: Tensor = self.down(F.gelu(self.up(x_BTE, embodiment_B), approximate="tanh"), embodiment_B)
+        return out

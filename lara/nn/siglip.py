@@ -5,6 +5,8 @@ PaliGemma and SmolVLM both look through it. B images, P = (image_size / patch)^2
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -38,7 +40,8 @@ class SiglipEncoder(nn.Module):
         x = self.embeddings(pixels_BCHW)
         for layer in self.encoder.layers:
             x = layer(x)
-        return self.post_layernorm(x)
+        out: Tensor = self.post_layernorm(x)
+        return out
 
 
 class _Embeddings(nn.Module):
@@ -49,11 +52,14 @@ class _Embeddings(nn.Module):
         nn.init.normal_(self.position_embedding.weight, std=width**-0.5)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return rearrange(self.patch_embedding(pixels), "b e h w -> b (h w) e") + self.position_embedding.weight
+        tokens: Tensor = (
+            rearrange(self.patch_embedding(pixels), "b e h w -> b (h w) e") + self.position_embedding.weight
+        )
+        return tokens
 
 
 class _Layers(nn.Module):
-    def __init__(self, layers) -> None:
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
@@ -68,7 +74,8 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.self_attn(self.layer_norm1(x))
-        return x + self.mlp(self.layer_norm2(x))
+        out: Tensor = x + self.mlp(self.layer_norm2(x))
+        return out
 
 
 class _Attention(nn.Module):
@@ -85,7 +92,8 @@ class _Attention(nn.Module):
             rearrange(project(x), "b p (h d) -> b h p d", h=self.heads)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        return self.out_proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h p d -> b p (h d)"))
+        out: Tensor = self.out_proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h p d -> b p (h d)"))
+        return out
 
 
 class _MLP(nn.Module):
@@ -95,4 +103,5 @@ class _MLP(nn.Module):
         self.fc2 = nn.Linear(mlp, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return out

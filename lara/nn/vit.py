@@ -22,7 +22,8 @@ class PatchEmbed(nn.Module):
         self.projection = nn.Conv2d(3, width, patch, patch)
 
     def forward(self, images_BCHW: Float[Tensor, "B C h w"]) -> Float[Tensor, "B P E"]:
-        return rearrange(self.projection(images_BCHW), "b e h w -> b (h w) e")
+        tokens: Tensor = rearrange(self.projection(images_BCHW), "b e h w -> b (h w) e")
+        return tokens
 
 
 class ConvStem(nn.Module):
@@ -47,7 +48,8 @@ class ConvStem(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, width, 1))
 
     def forward(self, images_BCHW: Float[Tensor, "B C h w"]) -> Float[Tensor, "B P E"]:
-        return rearrange(self.layers(images_BCHW), "b e h w -> b (h w) e")
+        tokens: Tensor = rearrange(self.layers(images_BCHW), "b e h w -> b (h w) e")
+        return tokens
 
 
 class Trunk(nn.Module):
@@ -63,7 +65,8 @@ class Trunk(nn.Module):
     ) -> Float[Tensor, "B T E"]:
         for block in self.blocks:
             x_BTE = block(x_BTE, mask_BT)
-        return self.norm(x_BTE)
+        out: Tensor = self.norm(x_BTE)
+        return out
 
 
 def learned_positions(tokens: int, width: int) -> nn.Parameter:

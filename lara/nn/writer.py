@@ -32,7 +32,8 @@ class CausalAttention(Attention):
         query = rearrange(self.query(x_BTE), "b t (h d) -> b h t d", h=self.heads)
         key, value = rearrange(self.key_value(x_BTE), "b j (two h d) -> two b h j d", two=2, h=self.heads)
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.out(rearrange(out, "b h t d -> b t (h d)"))
+        mixed: Tensor = self.out(rearrange(out, "b h t d -> b t (h d)"))
+        return mixed
 
 
 class Writer(nn.Module):
@@ -60,7 +61,8 @@ class Writer(nn.Module):
         x = self.embed(ids_BT) + self.positions[:, : ids_BT.shape[1]]
         for norm, before, seen in zip(self.norms, self.before, self.seen, strict=True):
             x = seen(x + before(norm(x)), context_BJE, mask_BJ)
-        return self.head(self.norm(x))
+        logits: Tensor = self.head(self.norm(x))
+        return logits
 
     def loss(
         self, texts: tuple[str, ...], context_BJE: Float[Tensor, "B J E"], mask_BJ: Bool[Tensor, "B J"] | None = None

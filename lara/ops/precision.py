@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def full_precision(like: Tensor) -> contextlib.AbstractContextManager:
+def full_precision(like: Tensor) -> contextlib.AbstractContextManager[Any]:
     """Autocast off on the device of `like` (the meta device knows no autocast, and needs none)."""
     if like.device.type == "meta":
         return contextlib.nullcontext()

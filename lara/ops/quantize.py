@@ -36,4 +36,7 @@ def rotate_to(z: Float[Tensor, "*B D"], code: Float[Tensor, "*B D"], eps: float 
     half = F.normalize(u + q, dim=-1, eps=eps)
     along_half = (z * half).sum(-1, keepdim=True)
     along_u = (z * u).sum(-1, keepdim=True)
-    return (z - 2.0 * along_half * half + 2.0 * along_u * q) * (length_code / length_z.clamp(min=eps)).detach()
+    turned: Tensor = (z - 2.0 * along_half * half + 2.0 * along_u * q) * (
+        length_code / length_z.clamp(min=eps)
+    ).detach()
+    return turned

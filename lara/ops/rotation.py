@@ -28,7 +28,8 @@ def project_to_son(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch
     rotation: exactly where an identity anchor drives its input.
     """
     with full_precision(matrix):
-        return _NearestRotation.apply(_wide(matrix))
+        nearest: Tensor = _NearestRotation.apply(_wide(matrix))
+        return nearest
 
 
 def project_to_son_naive(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch N N"]:
@@ -38,7 +39,8 @@ def project_to_son_naive(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "
         u, s, vh = torch.linalg.svd(_wide(matrix))
         flip = torch.ones_like(s)
         flip[..., -1] = torch.linalg.det(u @ vh).detach().sign()
-        return (u * flip[..., None, :]) @ vh
+        nearest: Tensor = (u * flip[..., None, :]) @ vh
+        return nearest
 
 
 class _NearestRotation(torch.autograd.Function):
@@ -62,7 +64,8 @@ class _NearestRotation(torch.autograd.Function):
         flip[..., -1] = torch.linalg.det(u @ vh).sign()
         u, s = u * flip[..., None, :], s * flip
         ctx.save_for_backward(u, s, vh, scale)
-        return (u @ vh) * torch.where(finite, torch.ones_like(scale), torch.nan)
+        nearest: Tensor = (u @ vh) * torch.where(finite, torch.ones_like(scale), torch.nan)
+        return nearest
 
     @staticmethod
     @once_differentiable
@@ -75,7 +78,8 @@ class _NearestRotation(torch.autograd.Function):
             # negative, the numerator is 0.)
             floor = 8 * s.shape[-1] * torch.finfo(s.dtype).eps
             sums = (s[..., :, None] + s[..., None, :]).clamp(min=floor)
-            return u @ ((b - b.mT) / (sums * scale)) @ vh
+            gradient: Tensor = u @ ((b - b.mT) / (sums * scale)) @ vh
+            return gradient
 
 
 def cayley(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch N N"]:
@@ -88,7 +92,8 @@ def cayley(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch N N"]:
     with full_precision(matrix):
         skew = _skew(_wide(matrix))
         eye = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device).expand_as(skew)
-        return torch.linalg.solve(eye - skew / 2, eye + skew / 2)
+        rotation: Tensor = torch.linalg.solve(eye - skew / 2, eye + skew / 2)
+        return rotation
 
 
 def skew_exponential(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch N N"]:
@@ -98,7 +103,8 @@ def skew_exponential(matrix: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*bat
     of orthogonality with every doubling).
     """
     with full_precision(matrix):
-        return torch.linalg.matrix_exp(_skew(_wide(matrix)))
+        rotation: Tensor = torch.linalg.matrix_exp(_skew(_wide(matrix)))
+        return rotation
 
 
 def compose(r_ab: Float[Tensor, "*#batch N N"], r_bc: Float[Tensor, "*#batch N N"]) -> Float[Tensor, "*#batch N N"]:
@@ -125,13 +131,15 @@ def geodesic(a: Float[Tensor, "*#batch N N"], b: Float[Tensor, "*#batch N N"]) -
     distance has a kink). a and b must be rotations; they broadcast.
     """
     with full_precision(a):
-        return _AngleNorm.apply(_wide(a).mT @ _wide(b))
+        distance: Tensor = _AngleNorm.apply(_wide(a).mT @ _wide(b))
+        return distance
 
 
 def frobenius(a: Float[Tensor, "*#batch N N"], b: Float[Tensor, "*#batch N N"]) -> Float[Tensor, "*#batch"]:
     """|a - b|_F, broadcast over the batch, in [0, 2 sqrt(N)] for rotations; gradient 0 where a = b."""
     with full_precision(a):
-        return torch.linalg.vector_norm(_wide(a) - _wide(b), dim=(-2, -1))
+        distance: Tensor = torch.linalg.vector_norm(_wide(a) - _wide(b), dim=(-2, -1))
+        return distance
 
 
 class _AngleNorm(torch.autograd.Function):
@@ -161,7 +169,8 @@ class _AngleNorm(torch.autograd.Function):
         r, log, distance = ctx.saved_tensors
         with full_precision(r):
             slope = torch.where(distance > 0, grad / (2 * distance), torch.zeros_like(grad))
-            return slope[..., None, None] * (r @ log)
+            gradient: Tensor = slope[..., None, None] * (r @ log)
+            return gradient
 
 
 def _skew(matrix: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ def add_to_loss(output: Any, extra: Tensor) -> Any:
         return changed
     if isinstance(output, tuple) and output and _scalar(output[0]):
         rest = (output[0] + extra, *output[1:])
-        return output._make(rest) if hasattr(output, "_make") else rest  # type: ignore[attr-defined]
+        return output._make(rest) if hasattr(output, "_make") else rest
     raise ConfigError(
         f"the policy returned a {type(output).__name__} without a scalar loss (itself, 'loss', or the first of "
         "a tuple); say how to add ours with attach(..., add=lambda output, extra: ...)"

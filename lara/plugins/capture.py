@@ -76,11 +76,11 @@ class Capture:
         """The kept tensor, (R * B, T, E); forgotten here afterwards, so that its graph can be freed."""
         return self._found.pop()
 
-    def _after(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._armed:
             self._keep(output, f"the output of '{self.tap}'")
 
-    def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._armed:
             value = kwargs if isinstance(self.select, str) else args
             self._keep(value, f"the input of '{self.tap}' (keywords {sorted(kwargs)})")

@@ -78,7 +78,8 @@ class Policy(nn.Module):
         return {"backbone": self.backbone, "adapter": self.adapter, **self.expert.parts()}
 
     def tokens(self, observation: Observation) -> Tokens:
-        return self.adapter(self.backbone(observation))
+        tokens: Tokens = self.adapter(self.backbone(observation))
+        return tokens
 
     def intervene(self, use: str) -> None:
         """What the actions get of the latents from now on when acting, see `Generation`.

@@ -36,13 +36,16 @@ class RobotStream(nn.Module):
         nn.init.zeros_(self.decode_action.down.weight)
 
     def state(self, state_BS: Float[Tensor, "B S"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B 1 E"]:
-        return self.encode_state(state_BS[:, None], embodiment_B) + self.state_position
+        token: Tensor = self.encode_state(state_BS[:, None], embodiment_B) + self.state_position
+        return token
 
     def actions(self, x_BHA: Float[Tensor, "B H A"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B H E"]:
-        return self.encode_action(x_BHA, embodiment_B) + self.positions
+        tokens: Tensor = self.encode_action(x_BHA, embodiment_B) + self.positions
+        return tokens
 
     def decode(self, h_BHE: Float[Tensor, "B H E"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B H A"]:
-        return self.decode_action(h_BHE, embodiment_B)
+        velocity: Tensor = self.decode_action(h_BHE, embodiment_B)
+        return velocity
 
 
 class LatentStream(nn.Module):
@@ -61,7 +64,7 @@ class LatentStream(nn.Module):
         self.project: nn.Module = nn.Identity()
         if project_to is not None:
             self.project = nn.Linear(dim, project_to, bias=False)
-            nn.init.orthogonal_(self.project.weight)  # type: ignore[arg-type]
+            nn.init.orthogonal_(self.project.weight)
         self.encode = MLP(self.dim, width, width)
         self.positions = learned_positions(tokens, width)
         self.head = MLP(width, width, self.dim)
@@ -71,13 +74,16 @@ class LatentStream(nn.Module):
     def data(self, z_BTD: Float[Tensor, "B T D"], real_BT: Tensor) -> Float[Tensor, "B T W"]:
         """Latents at the size of unit noise; 0 where they are not real."""
         z = self.scale(torch.where(real_BT[..., None], z_BTD, torch.zeros_like(z_BTD)), real_BT)
-        return self.project(z)
+        small: Tensor = self.project(z)
+        return small
 
     def embed(self, x_BTW: Float[Tensor, "B T W"]) -> Float[Tensor, "B T E"]:
-        return self.encode(x_BTW) + self.positions
+        tokens: Tensor = self.encode(x_BTW) + self.positions
+        return tokens
 
     def decode(self, h_BTE: Float[Tensor, "B T E"]) -> Float[Tensor, "B T W"]:
-        return self.head(h_BTE)
+        velocity: Tensor = self.head(h_BTE)
+        return velocity
 
 
 class RunningScale(nn.Module):

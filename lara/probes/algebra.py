@@ -122,7 +122,8 @@ def laws(z: Sequence[Tensor] | Tensor, group: Any) -> Laws:
 
 
 def _size(z_NQD: Tensor) -> float:
-    return z_NQD.flatten(1).norm(dim=1).mean().item()
+    size: float = z_NQD.flatten(1).norm(dim=1).mean().item()
+    return size
 
 
 def _ratio(a: float, b: float) -> float:

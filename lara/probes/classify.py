@@ -52,7 +52,8 @@ class AttentiveProbe(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        return self.out(self.pool(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0][:, 0])
+        logits: Tensor = self.out(self.pool(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0][:, 0])
+        return logits
 
 
 def classify(
@@ -140,7 +141,8 @@ def _fit(x: Tensor, y: Tensor, x_test: Tensor, lr: float, labels: Tensor, sizes:
                 loss.backward()
                 optimizer.step()
     with torch.no_grad():
-        return probe.eval()((x_test - mean) / std)
+        logits: Tensor = probe.eval()((x_test - mean) / std)
+        return logits
 
 
 def _accuracy(scores: Tensor, y: Tensor) -> float:

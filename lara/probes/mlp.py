@@ -35,7 +35,8 @@ class ResidualMLP(nn.Module):
         x = self.into(x)
         for block in self.blocks:
             x = x + block(x)
-        return self.out(x)
+        out: Tensor = self.out(x)
+        return out
 
 
 def mlp_probe(
@@ -81,4 +82,5 @@ def fit_mlp(
                 loss.backward()
                 optimizer.step()
     with torch.no_grad():
-        return model.eval()(x_MK)
+        predicted: Tensor = model.eval()(x_MK)
+        return predicted

@@ -148,4 +148,5 @@ def resize_area(image: np.ndarray, size: int) -> np.ndarray:
         return image
     k = height // size
     blocks = image.reshape(size, k, size, k, -1).astype(np.float64).mean(axis=(1, 3))
-    return np.rint(blocks).astype(np.uint8)
+    small: np.ndarray = np.rint(blocks).astype(np.uint8)
+    return small

@@ -73,7 +73,7 @@ class TrainedPolicy:
                 "robot's data first (experiment=rotvla/tiny_finetune, say)"
             )
         self.system, self.data, self.steps, self.identity = system, card, steps, identity
-        self.device = next(iter(system.parameters())).device  # type: ignore[attr-defined]
+        self.device = next(iter(system.parameters())).device
         self._action_dims_BA = torch.from_numpy(card.action_dims())[None].to(self.device)
 
     def card(self) -> PolicyCard:

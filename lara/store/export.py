@@ -61,7 +61,8 @@ class Export:
     @property
     def card(self) -> dict[str, Any]:
         """What of the data matters to these parts: for a policy the whole data card, for a LAM which frames it saw."""
-        return self.about["data"]
+        card: dict[str, Any] = self.about["data"]
+        return card
 
     @property
     def step(self) -> int:
@@ -71,16 +72,19 @@ class Export:
     @property
     def part_paths(self) -> dict[str, str]:
         """Part name -> module path, the prefix of its tensors' names."""
-        return self.about["parts"]
+        paths: dict[str, str] = self.about["parts"]
+        return paths
 
     @property
     def versions(self) -> dict[str, Any]:
-        return self.about["versions"]
+        versions: dict[str, Any] = self.about["versions"]
+        return versions
 
     @property
     def has_ema(self) -> bool:
         """Whether its weights are a moving average. An export has one set of weights, never both."""
-        return self.about["from"]["weights"] == AVERAGE
+        average: bool = self.about["from"]["weights"] == AVERAGE
+        return average
 
     def weights(self, ema: bool) -> dict[str, Tensor]:
         """The exported tensors on the CPU.

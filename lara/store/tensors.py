@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -26,8 +27,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
-    seen: dict[tuple, str] = {}
-    storages: set[tuple] = set()
+    seen: dict[tuple[Any, ...], str] = {}
+    storages: set[tuple[Any, ...]] = set()
     for name in sorted(tensors):
         tensor = tensors[name].detach()
         storage = (str(tensor.device), tensor.untyped_storage().data_ptr())

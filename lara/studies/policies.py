@@ -170,4 +170,5 @@ def _latencies(
     if known.get("asked") != asked:
         known = {"asked": asked, "measured": measure_latency(loaded, chunks=chunks)}
         write_json(path, known)
-    return known["measured"]
+    measured: dict[str, dict[str, float]] = known["measured"]
+    return measured

@@ -154,7 +154,8 @@ def _bars(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> list[B
 
 
 def _name(row: Mapping[str, Any], about: Mapping[str, Any]) -> str:
-    return row["label"] + (f", seed {row['seed']}" if len(about["seeds"]) > 1 else "")
+    name: str = row["label"] + (f", seed {row['seed']}" if len(about["seeds"]) > 1 else "")
+    return name
 
 
 def _stages(training: Mapping[str, Any]) -> str:

@@ -126,7 +126,8 @@ class Lara(System):
 
     @torch.no_grad()
     def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
-        return self.policy.act(observation, steps=steps, generator=generator)
+        chunk: ActionChunk = self.policy.act(observation, steps=steps, generator=generator)
+        return chunk
 
     def intervene(self, use: str) -> None:
         """As `Policy.intervene` says; a policy made elsewhere generates no latents."""

@@ -74,9 +74,10 @@ def wrap(system: System, accelerator: Accelerator, runtime: RuntimeConfig, *, sk
     Args:
         skips_terms: some term may not be computed, so that DDP has to look for parameters without a gradient.
     """
-    module: Any = as_module(system)
+    module: nn.Module = as_module(system)
     if runtime.compile:
-        module = torch.compile(module)
+        compiled: Any = torch.compile(module)  # a module again, although torch promises a function only
+        module = compiled
     if accelerator.num_processes == 1:
         return module
     return DistributedDataParallel(

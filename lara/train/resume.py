@@ -110,7 +110,8 @@ def finished_result(checkpoint: Checkpoint, output: Path, stage: Stage) -> Train
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as it will be read back from JSON. Raises ConfigError for what JSON cannot hold."""
     try:
-        return json.loads(json.dumps(config))
+        plain: dict[str, Any] = json.loads(json.dumps(config))
+        return plain
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"the configuration must be made of dicts, lists, strings and numbers: {error}; "

@@ -28,7 +28,7 @@ class MetricWindow:
     """
 
     def __init__(self, sums: Mapping[str, Any] | None = None) -> None:
-        self.sums: dict[str, list] = {name: [float(s), int(n)] for name, (s, n) in (sums or {}).items()}
+        self.sums: dict[str, list[Any]] = {name: [float(s), int(n)] for name, (s, n) in (sums or {}).items()}
         self._pending: list[tuple[int, tuple[str, ...], Tensor, list[Tensor]]] = []
 
     def add(self, step: int, scalars: Mapping[str, Tensor], bad: Tensor, index: list[Tensor]) -> None:

@@ -114,13 +114,15 @@ class Normalizer:
     def normalize(self, x: Array) -> Array:
         """(..., D) robot units -> (..., D) normalised, same dtype and device. Raises DataError for another D."""
         offset, scale, limit = self._like(x)
-        y = (x - offset) / scale
-        return y if self.mode != "quantile" else y.clip(-limit, limit)
+        y: Array = (x - offset) / scale
+        clipped: Array = y if self.mode != "quantile" else y.clip(-limit, limit)
+        return clipped
 
     def unnormalize(self, y: Array) -> Array:
         """(..., D) normalised -> (..., D) robot units; inverse of `normalize` up to the clip."""
         offset, scale, _ = self._like(y)
-        return y * scale + offset
+        x: Array = y * scale + offset
+        return x
 
     def _like(self, x: Array) -> tuple[Array, Array, Array]:
         if x.shape[-1] != self.dim:
@@ -187,13 +189,15 @@ class RelativeNormalizer:
     def normalize(self, actions: Array, state: Array) -> Array:
         """(..., h, A) absolute actions, h <= H, and the (..., A) state at their start -> (..., h, A) normalised."""
         offset, scale, reference = self._like(actions, state)
-        y = (actions - reference - offset) / scale
-        return y if self.mode != "quantile" else y.clip(-CLIP, CLIP)
+        y: Array = (actions - reference - offset) / scale
+        clipped: Array = y if self.mode != "quantile" else y.clip(-CLIP, CLIP)
+        return clipped
 
     def unnormalize(self, y: Array, state: Array) -> Array:
         """(..., h, A) normalised -> (..., h, A) absolute actions; `normalize` undone, given the same state."""
         offset, scale, reference = self._like(y, state)
-        return y * scale + offset + reference
+        actions: Array = y * scale + offset + reference
+        return actions
 
     def _like(self, x: Array, state: Array) -> tuple[Array, Array, Array]:
         steps, dims = x.shape[-2:]
@@ -217,7 +221,8 @@ def resting(statistics: Statistics) -> np.ndarray:
     as wide as [q01, q99]).
     """
     low, high, q01, q99 = (np.asarray(getattr(statistics, f), np.float64) for f in ("min", "max", "q01", "q99"))
-    return (REST * (q99 - q01) < high - low) | _almost_nothing((q99 - q01) / 2, q01, q99)
+    at_rest: np.ndarray = (REST * (q99 - q01) < high - low) | _almost_nothing((q99 - q01) / 2, q01, q99)
+    return at_rest
 
 
 def _as(x: Array, numbers: np.ndarray) -> Array:
@@ -229,4 +234,5 @@ def _as(x: Array, numbers: np.ndarray) -> Array:
 
 def _almost_nothing(scale: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     # float32 data has about 7 digits: a spread below a millionth of the values' size is rounding, not movement.
-    return scale <= 1e-6 * np.maximum(1e-3, np.maximum(np.abs(low), np.abs(high)))
+    tiny: np.ndarray = scale <= 1e-6 * np.maximum(1e-3, np.maximum(np.abs(low), np.abs(high)))
+    return tiny

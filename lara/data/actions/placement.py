@@ -39,7 +39,8 @@ class Placement:
 
     def convert(self, robot: np.ndarray) -> np.ndarray:
         """(..., n) robot units -> (..., k), same dtype."""
-        return (robot[..., self.source] * self.scale + self.offset).astype(robot.dtype)
+        placed: np.ndarray = (robot[..., self.source] * self.scale + self.offset).astype(robot.dtype)
+        return placed
 
     def invert(self, converted: np.ndarray) -> np.ndarray:
         """(..., k) -> (..., n) robot units; numbers that have no place are 0 (actions all have one)."""

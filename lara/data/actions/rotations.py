@@ -156,4 +156,5 @@ def _unit(x: np.ndarray, name: str, size: int) -> np.ndarray:
     length = np.linalg.norm(x, axis=-1, keepdims=True)
     if (length < 1e-9).any():
         raise DataError(f"{name} of length 0 has no direction; mask such frames out before converting them")
-    return x / length
+    unit: np.ndarray = x / length
+    return unit

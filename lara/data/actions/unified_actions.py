@@ -222,7 +222,8 @@ def _canonical(arm: np.ndarray) -> np.ndarray:
 
 def _change(part: Part, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     if not part.endswith("_arm"):
-        return after - before
+        change: np.ndarray = after - before
+        return change
     from_position, from_rotation, _ = state_pose(before)
     to_position, to_rotation, gripper = state_pose(after)
     turn = matrix_to_euler(to_rotation @ np.swapaxes(from_rotation, -1, -2))
@@ -232,7 +233,8 @@ def _change(part: Part, before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def _move(part: Part, before: np.ndarray, move: np.ndarray) -> np.ndarray:
     if not part.endswith("_arm"):
-        return before + move
+        after: np.ndarray = before + move
+        return after
     position, rotation, _ = state_pose(before)
     gripper = move[..., 6] if move.shape[-1] == 7 else None
     return pose_state(position + move[..., :3], euler_to_matrix(move[..., 3:6]) @ rotation, gripper)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lara.data.check.examine import Examination
+from lara.data.check.examine import Examination, TaskShare
 from lara.data.robot import RobotCard
 from lara.data.sources.source import Finding, Source
 
@@ -127,6 +127,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
-def _totals(shares: Sequence) -> tuple[int, int, int, int]:
+def _totals(shares: Sequence[TaskShare]) -> tuple[int, int, int, int]:
     pairs = [(*share.episodes, *share.frames) for share in shares]
-    return tuple(map(sum, zip(*pairs, strict=True)))  # type: ignore[return-value]
+    a, b, c, d = (sum(column) for column in zip(*pairs, strict=True))
+    return a, b, c, d

@@ -240,4 +240,5 @@ def _described(path: Path, group: Any, name: str) -> tuple[tuple[int, ...], np.d
 
 def _array(path: Path, group: Any, name: str) -> np.ndarray:
     _described(path, group, name)
-    return group[name][()]
+    array: np.ndarray = group[name][()]
+    return array

@@ -102,5 +102,7 @@ def _resized(image: np.ndarray, rows: _Pass, columns: _Pass, size: int, area: in
     if exact is np.float32:
         sums += area // 2
         sums /= area
-        return sums.astype(np.uint8)
-    return ((sums.astype(np.int64) + area // 2) // area).astype(np.uint8)
+    else:
+        sums = (sums.astype(np.int64) + area // 2) // area
+    rounded: np.ndarray = sums.astype(np.uint8)
+    return rounded

@@ -71,7 +71,8 @@ class TorchCodecReader:
         if (off > tolerance).any():
             worst = int(np.argmax(off))
             raise DataError(f"{path}: no frame at {times[worst]:.6f} s; the nearest is {off[worst]:.6f} s away")
-        return batch.data.permute(0, 2, 3, 1).contiguous().numpy()
+        frames: np.ndarray = batch.data.permute(0, 2, 3, 1).contiguous().numpy()
+        return frames
 
     def _decoder(self, path: Path) -> Any:
         make = require_torchcodec()

@@ -61,7 +61,8 @@ def to_arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 def from_arrow(values: pa.ChunkedArray) -> np.ndarray:
     """The inverse of `to_arrow`: (n,) for plain columns, (n, X) for vectors."""
     if not pa.types.is_fixed_size_list(values.type):
-        return values.to_numpy()
+        plain: np.ndarray = values.to_numpy()
+        return plain
     flat = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in values.chunks])
     return flat.reshape(len(values), values.type.list_size)
 

@@ -86,15 +86,26 @@ class Source(Protocol):
         robot: what the files themselves say about the robot; None where they do not (see data.robot).
     """
 
-    root: Path
-    fps: float
-    cameras: tuple[str, ...]
-    shapes: Mapping[str, tuple[int, int, int]]
-    action_names: tuple[str, ...]
-    state_names: tuple[str, ...]
-    tasks: tuple[str, ...]
-    episodes: Sequence[Episode]
-    robot: RobotCard | None
+    # Properties, because they are read and never set: an attribute of a protocol has to have exactly its type, and a
+    # source may hold more than what is asked for (episodes that also know their files).
+    @property
+    def root(self) -> Path: ...
+    @property
+    def fps(self) -> float: ...
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int, int]]: ...
+    @property
+    def action_names(self) -> tuple[str, ...]: ...
+    @property
+    def state_names(self) -> tuple[str, ...]: ...
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
+    @property
+    def episodes(self) -> Sequence[Episode]: ...
+    @property
+    def robot(self) -> RobotCard | None: ...
 
     def arrays(self, episode: int) -> EpisodeArrays:
         """The numbers of one episode. Raises DataError for a table that is missing, unreadable or too short."""

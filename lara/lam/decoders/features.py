@@ -61,4 +61,5 @@ class FeatureDecoder(nn.Module):
         """The predicted tokens of the future frame."""
         x = torch.cat([self.up(z_BQD), self.project(now_BPE)], dim=1) + self.positions
         out = self.head(self.trunk(x)[:, self.n_queries :])
-        return now_BPE + out if self.residual else out
+        future: Tensor = now_BPE + out if self.residual else out
+        return future

@@ -59,4 +59,5 @@ class PixelDecoder(nn.Module):
         out = rearrange(
             self.head(x), "b (h w) (c p q) -> b c (h p) (w q)", h=self.side, p=self.patch, q=self.patch, c=3
         )
-        return pixels + out if self.residual else out
+        image: Tensor = pixels + out if self.residual else out
+        return image

@@ -93,7 +93,8 @@ class SanaStream(nn.Module):
         x = self.transformer.proj_out(x).unflatten(1, (rows, columns)).unflatten(-1, (patch, patch, -1))
         change = x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
         future = (latent + change) / self.vae.config.scaling_factor
-        return self.vae.decode(future.to(self.vae.dtype)).sample.float()
+        image: Tensor = self.vae.decode(future.to(self.vae.dtype)).sample.float()
+        return image
 
 
 def _load(cls: Any, path: str, subfolder: str, dtype: torch.dtype) -> Any:

@@ -105,7 +105,8 @@ class PatchStream(nn.Module):
     def finish(self, canvas: Canvas) -> Float[Tensor, "B C h w"]:
         painted = self.head(self.norm(canvas.x[:, self.scene :]))
         out = rearrange(painted, "b (h w) (c p q) -> b c (h p) (w q)", h=self.side, p=self.patch, q=self.patch, c=3)
-        return canvas.fixed[0] + out if self.residual else out
+        image: Tensor = canvas.fixed[0] + out if self.residual else out
+        return image
 
 
 class UnifiedDecoder(nn.Module):

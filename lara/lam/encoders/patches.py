@@ -25,8 +25,8 @@ class PatchEncoder(nn.Module):
         super().__init__()
         self.width = width
         self.normalizer = PixelNormalizer()
-        cut = {"conv": ConvStem, "patch": PatchEmbed}[stem]
-        self.stem = cut(image_size=image_size, patch=patch, width=width)
+        stems: dict[str, type[ConvStem | PatchEmbed]] = {"conv": ConvStem, "patch": PatchEmbed}
+        self.stem = stems[stem](image_size=image_size, patch=patch, width=width)
         self.positions = learned_positions(self.stem.tokens, width)
         self.trunk = Trunk(width=width, heads=heads, layers=layers) if layers else nn.LayerNorm(width)
 
@@ -42,4 +42,5 @@ class PatchEncoder(nn.Module):
         return self._encode(self.normalizer.from_unit(images))
 
     def _encode(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N P E"]:
-        return self.trunk(self.stem(x) + self.positions)
+        tokens: Tensor = self.trunk(self.stem(x) + self.positions)
+        return tokens

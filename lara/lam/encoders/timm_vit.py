@@ -88,4 +88,5 @@ class TimmEncoder(nn.Module):
     def _encode(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N P E"]:
         if x.shape[-1] != self.image_size or x.shape[-2] != self.image_size:
             x = F.interpolate(x, size=(self.image_size, self.image_size), mode="bilinear", antialias=True)
-        return self.vit.forward_features(x)[:, self.vit.num_prefix_tokens :]
+        tokens: Tensor = self.vit.forward_features(x)[:, self.vit.num_prefix_tokens :]
+        return tokens

@@ -87,4 +87,5 @@ class InstructedFormer(nn.Module):
         x = torch.cat([patches, self.text(ids_BT) + self.text_positions, self.latent_tokens.expand(n, -1, -1)], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         mask[:, patches.shape[1] : patches.shape[1] + self.words] = ids_BT > 0
-        return self.down(self.trunk(x, mask)[:, -self.queries :])
+        latents: Tensor = self.down(self.trunk(x, mask)[:, -self.queries :])
+        return latents

@@ -65,4 +65,5 @@ class QueryFormer(nn.Module):
         future = self.project(future_BPE) + self.positions + self.frame_type[1]
         x = self.trunk(torch.cat([self.reads.expand(len(now), -1, -1), now, future], dim=1))
         read = x[:, : self.reads.shape[1]]
-        return self.down(read.unflatten(1, (self.n_latents, -1)).flatten(2))
+        latents: Tensor = self.down(read.unflatten(1, (self.n_latents, -1)).flatten(2))
+        return latents

@@ -45,7 +45,8 @@ class SpaceTimeBlock(nn.Module):
         x_BFTE = x_BFTE + space.unflatten(0, (n, -1))
         time = self.time(rearrange(self.norm_time(x_BFTE), "b f t e -> (b t) f e"))
         x_BFTE = x_BFTE + rearrange(time, "(b t) f e -> b f t e", t=places)
-        return x_BFTE + self.mlp(self.norm_mlp(x_BFTE))
+        out: Tensor = x_BFTE + self.mlp(self.norm_mlp(x_BFTE))
+        return out
 
 
 class SpaceTimeFormer(nn.Module):
@@ -97,4 +98,5 @@ class SpaceTimeFormer(nn.Module):
         x = torch.cat([queries, self.project(tokens_BFPE)], dim=2) + self.places[:, None] + self.times[:, :frames]
         for block in self.blocks:
             x = block(x)
-        return self.down(self.norm(x[:, 1:, : self.n_queries]))
+        latents: Tensor = self.down(self.norm(x[:, 1:, : self.n_queries]))
+        return latents

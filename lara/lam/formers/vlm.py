@@ -95,7 +95,8 @@ class VLMFormer(nn.Module):
             raise ConfigError(f"{len(frames_BFCHW)} samples need as many instructions, got {len(instruction)}")
         if frames_BFCHW.device.type == "meta":
             # described, not run (lara show): these models ask for values that a meta tensor does not have
-            return self.down(torch.zeros(len(instruction), self.queries, self.down.in_features, device="meta"))
+            shape: Tensor = self.down(torch.zeros(len(instruction), self.queries, self.down.in_features, device="meta"))
+            return shape
         inputs = self.process(frames_BFCHW, instruction).to(frames_BFCHW.device)
         out = self.model(**inputs, output_hidden_states=True, use_cache=False)
         states_BTE = out.hidden_states[self.layer].to(self.down.weight.dtype)
@@ -104,7 +105,8 @@ class VLMFormer(nn.Module):
             states_at(states_BTE, ids_BT, *which)
             for which in ((self.scene_id, self.scene), (self.motion_id, self.motion))
         ]
-        return self.down(torch.cat(read, dim=1))
+        latents: Tensor = self.down(torch.cat(read, dim=1))
+        return latents
 
     def process(self, frames_BFCHW: UInt8[Tensor, "B F C h w"], instruction: tuple[str, ...]) -> Any:
         """The model's own processor on F images and the filled template per sample; text is padded, and masked."""
@@ -122,5 +124,6 @@ class VLMFormer(nn.Module):
                 {"role": "user", "content": [*images, {"type": "text", "text": question}]},
                 {"role": "assistant", "content": [{"type": "text", "text": answer}]},
             ]
-            return self.processor.apply_chat_template(turns, add_generation_prompt=False)
+            chat: str = self.processor.apply_chat_template(turns, add_generation_prompt=False)
+            return chat
         return f"{getattr(self.processor, 'image_token', '<image>') * frames}{question} Answer: {answer}"

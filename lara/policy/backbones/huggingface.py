@@ -83,4 +83,7 @@ class HuggingFaceBackbone(nn.Module):
 
     def _chat(self, instruction: str, views: int) -> str:
         content = [{"type": "image"}] * views + [{"type": "text", "text": instruction}]
-        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=False)
+        chat: str = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=False
+        )
+        return chat

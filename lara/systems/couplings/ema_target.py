@@ -37,7 +37,8 @@ class EMATarget(nn.Module):
         if self.encoder is not None:
             tokens_BFPE = self.encoder(frames_BFCHW.flatten(0, 1)).unflatten(0, frames_BFCHW.shape[:2])
         assert tokens_BFPE is not None  # every objective of a LatentActionModel has them
-        return lam.space.project(self.former(tokens_BFPE[:, 0], tokens_BFPE[:, 1]))
+        target: Tensor = lam.space.project(self.former(tokens_BFPE[:, 0], tokens_BFPE[:, 1]))
+        return target
 
     @torch.no_grad()
     def follow(self, lam: LatentActionModel) -> None:

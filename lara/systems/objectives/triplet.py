@@ -43,7 +43,7 @@ class Triplet:
         new = [pair for pair in pairs if pair not in self._raw]
         if new:
             now = torch.cat([self.tokens_BFPE[:, PLACES[pair[0]]] for pair in new])
-            read = lam.former(now, torch.cat([self.tokens_BFPE[:, PLACES[pair[1]]] for pair in new]))
+            read: Tensor = lam.former(now, torch.cat([self.tokens_BFPE[:, PLACES[pair[1]]] for pair in new]))
             self._raw.update(zip(new, read.chunk(len(new)), strict=True))
             if new == list(pairs):  # the usual case, without joining again what was taken apart
                 return read

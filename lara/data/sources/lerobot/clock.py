@@ -13,7 +13,8 @@ _ON_GRID = 0.05  # of a period: float32 seconds are this exact for days
 def regular(ticks: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """(n,) times in periods and (n,) frame numbers -> (n,) bool: the nearest frame to the time is that of the row."""
     with np.errstate(invalid="ignore"):
-        return np.abs(ticks - frame) < 0.5
+        near: np.ndarray = np.abs(ticks - frame) < 0.5
+        return near
 
 
 def offsets(ticks: np.ndarray, *, span: int | None) -> np.ndarray | None:

@@ -109,7 +109,8 @@ def _batches(path: Path, names: Sequence[str]) -> Iterator[tuple[str, np.ndarray
 def _numeric(kind: pa.DataType) -> bool:
     while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
         kind = kind.value_type
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    numeric: bool = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return numeric
 
 
 def _rows(path: Path, name: str, column: pa.Array) -> np.ndarray:

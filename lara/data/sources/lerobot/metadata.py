@@ -71,8 +71,9 @@ class Metadata:
 def read_info(root: Path) -> dict[str, Any]:
     """meta/info.json. Raises DataError for a version that this reader does not know, and for keys that are missing."""
     path = root / paths.INFO
-    info = read_json(path, DataError)
-    version = info.get("codebase_version") if isinstance(info, dict) else None
+    found = read_json(path, DataError)
+    info: dict[str, Any] = found if isinstance(found, dict) else {}
+    version = info.get("codebase_version")
     if version not in READ:
         raise DataError(
             f"{path}: this reader knows LeRobotDataset {', '.join(READ[:-1])} and {READ[-1]}, found {version!r}; "

@@ -47,7 +47,8 @@ class StagedEpisode:
     def pixel_histogram(self, camera: str) -> np.ndarray:
         """(3, 256) counts of the pixel values that the camera recorded."""
         with np.load(self.folder / "arrays.npz", allow_pickle=False) as arrays:
-            return arrays[f"histogram.{camera}"]
+            counts: np.ndarray = arrays[f"histogram.{camera}"]
+            return counts
 
     def video(self, camera: str) -> Path:
         """Its mp4 (VideoStorage)."""

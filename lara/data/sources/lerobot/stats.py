@@ -9,7 +9,7 @@ import numpy as np
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 
-def vector_stats(values: np.ndarray) -> dict[str, list]:
+def vector_stats(values: np.ndarray) -> dict[str, list[Any]]:
     """(n, D) numbers -> min, max, mean, std, count and five quantiles, each a list of D (count: one number)."""
     x = values.astype(np.float64)
     stats = {"min": x.min(0), "max": x.max(0), "mean": x.mean(0), "std": x.std(0), "count": np.array([len(x)])}
@@ -26,7 +26,7 @@ def pixel_histogram(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def image_stats(histogram: np.ndarray, frames: int) -> dict[str, list]:
+def image_stats(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
     """(3, 256) counts -> statistics of pixels in [0, 1], each of shape (3, 1, 1); count is the number of frames."""
     levels = np.arange(256) / 255.0
     total = histogram.sum(1)

@@ -134,7 +134,8 @@ def _flat(path: Path, key: str, column: pa.ChunkedArray) -> np.ndarray:
         return _flat(path, key, pa.chunked_array([c.flatten() for c in column.chunks], type=kind.value_type))
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise DataError(f"{path}: column '{key}' should hold numbers, it holds {kind}")
-    return column.to_numpy()
+    numbers: np.ndarray = column.to_numpy()
+    return numbers
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class GrootHead(nn.Module):
         self, state_BS: Float[Tensor, "B TS"], embodiment_B: Int[Tensor, " B"]
     ) -> Float[Tensor, "B tokens E"]:
         """state_BS: `state_history` states of S dims side by side, oldest first."""
-        state = self.state_encoder(state_BS.unflatten(1, (self.state_count, -1)), embodiment_B)
+        state: Tensor = self.state_encoder(state_BS.unflatten(1, (self.state_count, -1)), embodiment_B)
         if self.training and self.state_dropout:
             drop = torch.rand(len(state), device=state.device)[:, None, None] < self.state_dropout
             state = torch.where(drop, torch.zeros_like(state) if self.mask_token is None else self.mask_token, state)

@@ -40,7 +40,8 @@ class CategoryMLP(nn.Module):
         self.layer2 = CategoryLinear(slots, hidden, outputs)
 
     def forward(self, x_BTE: Float[Tensor, "B T I"], embodiment_B: Int[Tensor, " B"]) -> Float[Tensor, "B T O"]:
-        return self.layer2(F.relu(self.layer1(x_BTE, embodiment_B)), embodiment_B)
+        out: Tensor = self.layer2(F.relu(self.layer1(x_BTE, embodiment_B)), embodiment_B)
+        return out
 
 
 class ActionEncoder(nn.Module):
@@ -59,7 +60,8 @@ class ActionEncoder(nn.Module):
         a = self.W1(x_BHA, embodiment_B)
         time = sinusoid(bucket_B, self.width // 2, spread=self.width // 2).to(a.dtype)
         h = torch.cat([a, time[:, None].expand(-1, a.shape[1], -1)], dim=-1)
-        return self.W3(F.silu(self.W2(h, embodiment_B)), embodiment_B)
+        out: Tensor = self.W3(F.silu(self.W2(h, embodiment_B)), embodiment_B)
+        return out
 
 
 def sinusoid(time_B: Tensor, half: int, *, spread: int) -> Float[Tensor, "B E"]:
@@ -76,7 +78,8 @@ class _TimestepEmbedder(nn.Module):
         self.linear_2 = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(x)))
+        out: Tensor = self.linear_2(F.silu(self.linear_1(x)))
+        return out
 
 
 class TimestepEncoder(nn.Module):
@@ -90,7 +93,10 @@ class TimestepEncoder(nn.Module):
 
     def forward(self, bucket_B: Int[Tensor, " B"]) -> Float[Tensor, "B E"]:
         sin, cos = sinusoid(bucket_B, self.HALF, spread=self.HALF - 1).chunk(2, dim=-1)
-        return self.timestep_embedder(torch.cat([cos, sin], dim=-1).to(self.timestep_embedder.linear_1.weight.dtype))
+        out: Tensor = self.timestep_embedder(
+            torch.cat([cos, sin], dim=-1).to(self.timestep_embedder.linear_1.weight.dtype)
+        )
+        return out
 
 
 class AdaLayerNorm(nn.Module):
@@ -103,7 +109,8 @@ class AdaLayerNorm(nn.Module):
 
     def forward(self, x_BTE: Float[Tensor, "B T E"], time_BE: Float[Tensor, "B E"]) -> Float[Tensor, "B T E"]:
         scale, shift = self.linear(F.silu(time_BE))[:, None].chunk(2, dim=-1)
-        return self.norm(x_BTE) * (1 + scale) + shift
+        out: Tensor = self.norm(x_BTE) * (1 + scale) + shift
+        return out
 
 
 class Attention(nn.Module):
@@ -130,7 +137,8 @@ class Attention(nn.Module):
         )
         mask = None if key_mask_BJ is None else key_mask_BJ[:, None, None]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-        return self.to_out[1](self.to_out[0](out))
+        mixed: Tensor = self.to_out[1](self.to_out[0](out))
+        return mixed
 
 
 class _GELU(nn.Module):
@@ -152,7 +160,8 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        out: Tensor = self.net(x)
+        return out
 
 
 class Block(nn.Module):
@@ -178,4 +187,5 @@ class Block(nn.Module):
         """key_mask: of the context for a cross block, of x itself for a self block; None looks everywhere."""
         h = self.norm1(x_BTE, time_BE) if self.timed else self.norm1(x_BTE)
         x_BTE = x_BTE + self.final_dropout(self.attn1(h, context_BJE, key_mask))
-        return x_BTE + self.ff(self.norm3(x_BTE))
+        out: Tensor = x_BTE + self.ff(self.norm3(x_BTE))
+        return out

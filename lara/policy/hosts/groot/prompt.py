@@ -121,8 +121,9 @@ class HubProcessor:
 
     def _chat(self, text: str, views: int) -> str:
         content = [{"type": "image"}] * views + [{"type": "text", "text": text}]
-        chat = [{"role": "user", "content": content}]
-        return self.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=False)
+        turns = [{"role": "user", "content": content}]
+        chat: str = self.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=False)
+        return chat
 
 
 def _shape(images_BVCHW: Tensor) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -227,7 +227,7 @@ class Pi05(Pi):
     adaptive = True
     exports = {"lerobot": "pi05", "openpi": "pi05"}  # noqa: RUF012 (read only)
 
-    def __init__(self, *, prompt_state_dims: int = 32, **pi) -> None:
+    def __init__(self, *, prompt_state_dims: int = 32, **pi: Any) -> None:
         self.prompt_state_dims = prompt_state_dims
         super().__init__(**pi)
 

@@ -46,15 +46,18 @@ class PaliGemmaWithExpert(nn.Module):
 
     @property
     def language(self) -> Decoder:
-        return self.paligemma.model.language_model
+        decoder: Decoder = self.paligemma.model.language_model
+        return decoder
 
     @property
     def expert(self) -> Decoder:
-        return self.gemma_expert.model
+        decoder: Decoder = self.gemma_expert.model
+        return decoder
 
     def see(self, pixels_BCHW: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B P E"]:
         """The image tokens of one camera. Not scaled, unlike words: pi0's own choice."""
-        return self.paligemma.model.see(pixels_BCHW)
+        tokens: Tensor = self.paligemma.model.see(pixels_BCHW)
+        return tokens
 
 
 class _Holder(nn.Module):
@@ -73,7 +76,8 @@ class _PaliGemma(nn.Module):
         self.language_model = language
 
     def see(self, pixels: Tensor) -> Tensor:
-        return self.multi_modal_projector.linear(self.vision_tower.vision_model(pixels))
+        tokens: Tensor = self.multi_modal_projector.linear(self.vision_tower.vision_model(pixels))
+        return tokens
 
 
 class _VisionTower(nn.Module):

@@ -9,7 +9,7 @@ B batch, T tokens, J keys, E width, H query heads, K key heads, D dims per head.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -166,13 +166,16 @@ class _Projections(nn.Module):
         self.o_proj = nn.Linear(heads * head_dim, width, bias=False)
 
     def query(self, x: Tensor) -> Tensor:
-        return rearrange(self.q_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
+        query: Tensor = rearrange(self.q_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
+        return query
 
     def key(self, x: Tensor) -> Tensor:
-        return rearrange(self.k_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
+        key: Tensor = rearrange(self.k_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
+        return key
 
     def value(self, x: Tensor) -> Tensor:
-        return rearrange(self.v_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
+        value: Tensor = rearrange(self.v_proj(x), "b t (h d) -> b h t d", d=self.head_dim)
+        return value
 
 
 class _GatedMLP(nn.Module):
@@ -184,7 +187,8 @@ class _GatedMLP(nn.Module):
         self.down_proj = nn.Linear(mlp, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
+        out: Tensor = self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
+        return out
 
 
 class Decoder(nn.Module):
@@ -211,12 +215,14 @@ class Decoder(nn.Module):
 
     def at(self, k: int) -> Layer:
         """Layer k, from 0; from the end where k is negative."""
-        layer: Any = self.layers[k]
+        layer = self.layers[k]
+        assert isinstance(layer, Layer)  # a ModuleList does not say what it holds
         return layer
 
     def words(self, ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """Word embeddings, scaled by the root of the width as both families' hosts do."""
-        return self.embed_tokens(ids_BT) * self.width**0.5
+        embedded: Tensor = self.embed_tokens(ids_BT) * self.width**0.5
+        return embedded
 
 
 def beside(

@@ -144,7 +144,8 @@ class NativeHost(nn.Module, ABC):
             raise ConfigError(f"{type(self).__name__} reads 1 to {self.views} cameras, got {views}; set data.cameras")
         return [letterbox(observation.images_BVCHW[:, v], size, place=place) for v in range(views)]
 
-    @torch.compiler.disable  # text: there is nothing for a compiler to trace
+    # text: there is nothing for a compiler to trace (and torch gives its decorator no types)
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def read(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """Token ids and mask (B, prompt_length) of the prompts, on the observation's device."""
         ids, mask = self.tokenizer(self.prompts(observation), self.prompt_length)

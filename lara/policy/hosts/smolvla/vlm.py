@@ -73,7 +73,8 @@ class SmolVLMWithExpert(nn.Module):
     def see(self, pixels_BCHW: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B P E"]:
         """The image tokens of one camera, scaled like words (SmolVLA's own choice)."""
         x = self.vlm.model.connector(self.vlm.model.vision_model(pixels_BCHW))
-        return x * self.language.width**0.5
+        tokens: Tensor = x * self.language.width**0.5
+        return tokens
 
 
 class _Holder(nn.Module):
@@ -104,7 +105,8 @@ class _Connector(nn.Module):
         near = rearrange(
             x, "b (h s1 w s2) e -> b (h w) (s1 s2 e)", h=self.side // self.shuffle, s1=self.shuffle, s2=self.shuffle
         )
-        return self.modality_projection.proj(near)
+        tokens: Tensor = self.modality_projection.proj(near)
+        return tokens
 
 
 class _Projection(nn.Module):
