@@ -28,7 +28,13 @@ from tests.test_whole_program import SMALL as EVERYWHERE
 
 SMALL = [one for one in EVERYWHERE if not one.startswith("data.")]
 HORIZON = 4
-FIRST = {"v20": "cam.front", "v21": "front", "v30_lerobot044": "cam.front", "v30_lerobot061": "cam.front", "ours": "top"}
+FIRST = {
+    "v20": "cam.front",
+    "v21": "front",
+    "v30_lerobot044": "cam.front",
+    "v30_lerobot061": "cam.front",
+    "ours": "top",
+}
 
 
 def test_every_kept_dataset_is_among_them():

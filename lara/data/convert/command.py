@@ -21,9 +21,7 @@ def convert_said(path: Path, output: Path, said: Mapping[str, str]) -> list[str]
     return convert(
         path,
         output,
-        storage=ImageStorage()
-        if storage == "png"
-        else VideoStorage(codec="h264" if storage == "h264" else "libsvtav1"),
+        storage=_storage(said.get("storage", "av1")),
         images=cast(Any, said.get("images")),
         fps=float(fps) if fps else None,
         task=said.get("task"),
