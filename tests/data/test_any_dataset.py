@@ -23,12 +23,18 @@ from lara.specs import require_compatible
 from lara.store.checkpoint import read_checkpoint
 from sim_eval.toy import ACTION
 from tests.data import worlds
-from tests.data.sources.lerobot.test_fixtures import FIXTURES
+from tests.data.sources.lerobot.test_fixtures import FIXTURES, KEPT
 from tests.test_whole_program import SMALL as EVERYWHERE
 
 SMALL = [one for one in EVERYWHERE if not one.startswith("data.")]
 HORIZON = 4
-FIRST = {"v20": "cam.front", "v21": "front", "v30_lerobot044": "cam.front", "v30_lerobot061": "cam.front", "ours": "top"}
+FIRST = {
+    "v20": "cam.front",
+    "v21": "front",
+    "v30_lerobot044": "cam.front",
+    "v30_lerobot061": "cam.front",
+    "ours": "top",
+}
 
 
 def test_every_kept_dataset_is_among_them():
