@@ -35,7 +35,7 @@ COMMANDS = {
     "export": "a part of a run as a folder of its own: `lara export lam`, `lara export policy`",
     "label": "a LAM's latent actions for every frame of a dataset or folder of videos -> columns",
     "data": "before training: `lara data cache` decodes a dataset's frames once, resumable, shared between runs",
-    "bench": "what loading costs on this machine, beside LeRobot's reader: `lara bench loader`",
+    "bench": "what loading and preparing cost on this machine: `lara bench loader`, `lara bench prepare`",
     "show": "what a configuration would build: parts, sizes, what learns, memory; runs nothing",
     "demo": "the whole loop on Meta-World in minutes -> outputs/demo/report.html",
 }

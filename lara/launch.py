@@ -16,7 +16,7 @@ from lara.store.lock import require_free
 from lara.store.plain import decoding
 from lara.train.limits import require_meant
 from lara.train.loop import report_finished, train
-from lara.train.needs import require_actions
+from lara.train.needs import require_actions, require_views
 from lara.train.parallel import require_device
 from lara.train.result import TrainResult
 from lara.train.resume import finished_before
@@ -51,6 +51,7 @@ def launch(config: dict[str, Any], *, stop: StopRequest | None = None) -> TrainR
             return finished
         _require_meant(config, stage, runtime, output)
         data = build_data(config)
+        require_views(config["system"], cameras=data.cameras, lam_cameras=data.lam_cameras, source=data.name)
         torch.manual_seed(config["seed"])
         system = build(config["system"], "model")
         require_actions(stage, system, dims=data.action_dim, source=data.name)

@@ -130,10 +130,15 @@ def require_compatible(
         f"action.{f.name}: policy {getattr(policy_action, f.name)!r}, body {getattr(body_action, f.name)!r}"
         for f in fields(ActionSpec)
         if getattr(policy_action, f.name) != getattr(body_action, f.name)
+        and "unknown" not in (getattr(policy_action, f.name), getattr(body_action, f.name))
     ]
-    for side, spec in (("policy", policy_action), ("body", body_action)):
-        unsaid = [name for name in ("control", "rotation", "gripper") if getattr(spec, name) == "unknown"]
-        problems += [f"action.{name}: the {side} does not say it (data.robot.{name} in training)" for name in unsaid]
+    for side, spec, other in (("policy", policy_action, body_action), ("body", body_action, policy_action)):
+        for name in ("control", "rotation", "gripper"):
+            if getattr(spec, name) == "unknown":
+                said, means = f"action.{name}: the {side} does not say it", getattr(other, name)
+                if side == "policy" and means != "unknown":
+                    said += f"; if its data means {means!r}, as the body does, train with data.robot.{name}={means}"
+                problems.append(said)
     missing = [c for c in policy_observation.cameras if c not in body_observation.cameras]
     if missing:
         problems.append(f"cameras: policy needs {missing}, body offers {list(body_observation.cameras)}")
@@ -143,5 +148,6 @@ def require_compatible(
         raise SpecError(
             "policy and body do not speak the same units:\n  "
             + "\n  ".join(problems)
-            + "\nRe-train with the body's spec, or convert at the border; never ignore this."
+            + "\nTrain with what the body means (data.robot, a whole card if need be), or convert at the border; never "
+            "ignore this."
         )

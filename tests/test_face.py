@@ -95,7 +95,7 @@ def test_training_and_evaluating_from_python(tmp_path):
     policy = lara.load_policy(checkpoint=str(result.output))
     assert policy.card().horizon == 4
     lam, saved = lara.load_lam(result.output)
-    assert saved.card["lam_cameras"] == ["top"]
+    assert saved.card["embodiments"]["dot"]["lam_cameras"] == ["top"]
     assert lam.space.dim
     about = lara.label_dataset(lam=result.output, dataset=data, output=tmp_path / "labels")
     assert about["counts"]["frames"] > 0

@@ -25,7 +25,7 @@ SEEN = ObservationSpec(cameras=("top", "wrist"), state=("x", "y"))
     [
         ({"gripper": "closed_positive"}, r"gripper is one of .*'closed_positive'\. Did you mean 'close_positive'"),
         ({"gripper": None}, "gripper is one of"),
-        ({"control": "relative"}, "control is one of delta, absolute, velocity; got 'relative'"),
+        ({"control": "relative"}, "control is one of delta, absolute, velocity, unknown; got 'relative'"),
         ({"rotation": "euler"}, "rotation is one of .*'euler_xyz'"),
         ({"low": (2.0, 0.0)}, "'dx' has low 2.0 and high 1.0"),
         ({"high": (1.0, math.inf)}, "'grip' has low 0.0 and high inf"),

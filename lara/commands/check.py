@@ -16,7 +16,6 @@ Exit code: 0 when training can start, also if something is unusual; 2 with error
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 CONFIG = "train"
 FLAGS = ("--decode", "--fix-stats")
@@ -24,6 +23,7 @@ FLAGS = ("--decode", "--fix-stats")
 
 def main(overrides: Sequence[str]) -> int:
     from lara.config.data_alone import data_alone
+    from lara.data.check.look import look
     from lara.data.check.opened import sources_of
     from lara.errors import LaraError
 
@@ -35,7 +35,7 @@ def main(overrides: Sequence[str]) -> int:
         try:
             if name:
                 print(f"\n== data.sources.{name}")
-            worst = max(worst, _look(source, decode="--decode" in flags, fix="--fix-stats" in flags))
+            worst = max(worst, look(source, decode="--decode" in flags, fix="--fix-stats" in flags))
         except LaraError as error:
             if not name:
                 raise
@@ -46,41 +46,14 @@ def main(overrides: Sequence[str]) -> int:
     return worst
 
 
-def _look(data: dict[str, Any], *, decode: bool, fix: bool) -> int:
-    import shutil
-
-    from lara.data.check import text
-    from lara.data.check.examine import examine
-    from lara.data.check.opened import fixed, looked_at, opened, views_of
-    from lara.data.robot import derived_card
-
-    source = opened(data)
-    if fix:
-        print("\n".join(fixed(data["root"], source.root)))
-    width = shutil.get_terminal_size((120, 24)).columns
-    for line in (*text.about(source), *text.robot_lines(*derived_card(source, data.get("robot")))):
-        print(line)
-    found = examine(
-        source,
-        cameras=looked_at(source, views_of(data)),
-        decode=decode,
-        validation_fraction=data["split"]["validation_fraction"],
-        seed=data["seed"],
-        max_episodes_per_task=data["split"]["max_episodes_per_task"],
-        modes=(data["action_normalizer"], data["state_normalizer"]),
-    )
-    print("", *text.shares_table(found, width=width), "", sep="\n")
-    table = text.findings_table(found.findings, root=source.root, width=width)
-    for line in (*table, *text.remark_lines(found, width=width), text.verdict(found)):
-        print(line)
-    return 2 if found.count("error") else 0
-
-
 def _prepare(overrides: Sequence[str]) -> None:
     """What the experiment's training would do before its first step. Raises ConfigError or DataError as it would."""
     from lara.config.compose import compose, resolved
     from lara.launch import build_data, with_embodiments
+    from lara.train.needs import require_views
 
-    data = build_data(with_embodiments(resolved(compose(CONFIG, overrides))))
+    config = with_embodiments(resolved(compose(CONFIG, overrides)))
+    data = build_data(config)
+    require_views(config["system"], cameras=data.cameras, lam_cameras=data.lam_cameras, source=data.name)
     data.prepare()
     print(f"ready for this experiment: {data.summary()}")

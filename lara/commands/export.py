@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-CONFIG = ""
+from lara.commands.forms import read_form
 
-_FORMS = {
+CONFIG = ""
+FORMS = {
     "lam": "checkpoint=RUN output=FOLDER [ema=true|false]",
     "policy": "checkpoint=RUN to=native|lerobot|openpi|groot output=FOLDER [ema=true|false] [base=CHECKPOINT] "
     "[embodiment=NAME]",
@@ -27,15 +28,7 @@ _FORMS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    from lara.errors import ConfigError, nearest
-
-    word = arguments[0] if arguments else ""
-    if word not in _FORMS:
-        said = f"'{word}' cannot be exported" if word else "say what to export"
-        raise ConfigError(
-            f"{said}: lara export {'|'.join(_FORMS)} checkpoint=RUN output=FOLDER. {nearest(word, _FORMS)}"
-        )
-    given = _options(word, arguments[1:])
+    word, given = read_form("lara export", FORMS, arguments)
     output, ema = Path(given["output"]), given.get("ema", "true") == "true"
     if word == "lam":
         from lara.export.lam import export_lam
@@ -55,22 +48,3 @@ def main(arguments: Sequence[str]) -> int:
     files = [path for path in folder.rglob("*") if path.is_file()]
     print(f"{folder}: {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB in {len(files)} files")
     return 0
-
-
-def _options(word: str, arguments: Sequence[str]) -> dict[str, str]:
-    """key=value pairs, checked against the form of the word. Raises ConfigError."""
-    from lara.errors import ConfigError
-
-    form = _FORMS[word]
-    keys = {part.strip("[]").split("=")[0] for part in form.split()}
-    needed = {part.split("=")[0] for part in form.split() if not part.startswith("[")}
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    wrong = [argument for argument in arguments if argument.split("=", 1)[0] not in keys or "=" not in argument]
-    wrong += [f"ema={given['ema']}"] if given.get("ema", "true") not in ("true", "false") else []
-    missing = sorted(needed - set(given))
-    if wrong or missing:
-        raise ConfigError(
-            f"expected: lara export {word} {form}; missing: {', '.join(missing) or 'nothing'}; not understood: "
-            f"{', '.join(wrong) or 'nothing'}"
-        )
-    return given

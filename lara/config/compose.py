@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lara.config.experiments import experiments, in_full, require_current
 from lara.config.overrides import key_of, literal
+from lara.config.renamed_keys import renamed, require_current_keys
 from lara.config.value_types import require_types
 from lara.errors import ConfigError, nearest
 
@@ -32,8 +33,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     A value that hydra's grammar does not know is the text that was typed (config.overrides). A key that exists only
     through an interpolation (`demonstrator: ${benchmark.demonstrator}`) is set where the interpolation points.
-    Raises ConfigError naming the override at fault and the nearest existing group, choice or key, or the key whose
-    value is of the wrong type.
+    Raises ConfigError naming the override at fault and the nearest existing group, choice or key, the key whose value
+    is of the wrong type, or what a key is called now.
     """
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
     from omegaconf import OmegaConf
@@ -62,6 +63,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         raise ConfigError(_wrong_key(name, error, overrides)) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{error}; overrides are key=value, group=choice, +new=value or ~drop") from error
+    require_current_keys(config.get("data"))
     require_types(config_folder() / f"{name}.yaml", config, overrides)
     return config
 
@@ -153,6 +155,9 @@ def _wrong_key(name: str, error: Exception, overrides: Sequence[str]) -> str:
     if key is None:
         # the key stands in a file, not in an override; hydra's own words name it
         return f"{error}\n{error.__cause__ or ''}".strip()
+    said = renamed(key)
+    if said is not None:
+        return said
     known = list(_keys(compose(name, rest)))
     return f"the configuration has no key '{key}'. {nearest(key, [*known, *groups()])} (+{key}=... adds a new one)"
 

@@ -23,9 +23,10 @@ from lara.data.frames.read import FrameReader
 from lara.data.frames.resize import Fit
 from lara.data.lam_inputs.inputs import LamInput
 from lara.data.loader import batches
+from lara.data.notes import notes_on
 from lara.data.order import indices_for_step, share_of_rank
 from lara.data.pictures import Pictures
-from lara.data.robot import RobotCard, derived_card
+from lara.data.robot import RobotCard, derived_card, require_numbers_of
 from lara.data.sources.auto import AnyFormat
 from lara.data.sources.fingerprints import fingerprints
 from lara.data.sources.hub import resolve_root
@@ -104,7 +105,7 @@ class Dataset:
         recorded, self.assumed = derived_card(self.source, robot)
         self.robot = self.actions.body(self.source, recorded)
         self.codec = self.actions.bind(self.robot)
-        _require_the_numbers_of(self.source, recorded)
+        require_numbers_of(self.source, recorded)
         self._modes: tuple[Mode, Mode] = (action_normalizer, state_normalizer)
         self._given = statistics
         self._cache, self._split = cache, Split() if split is None else split
@@ -134,8 +135,8 @@ class Dataset:
         ):
             if place.width > most:
                 raise ConfigError(
-                    f"{self.source.root}: the places of {name}s reach to {place.width}, {name}_dim_max is {most} "
-                    f"({name}_dim on the command line); it must be at least as large"
+                    f"{self.source.root}: {name}s reach to place {place.width}, and {name}_dim_max is {most}; set "
+                    f"{name}_dim={place.width} or more on the command line"
                 )
 
     def inherit(self, cards: Cards) -> None:
@@ -276,6 +277,19 @@ class Dataset:
             f"{len(self.training_samples):,} training frames, {len(self.source.tasks):,} instructions"
         )
 
+    def notes(self) -> list[str]:
+        """What a person should know before training: what is assumed, unusual, or will be cut by normalising."""
+        self.prepare()
+        return list(
+            notes_on(
+                robot=self.robot,
+                assumed=self.assumed,
+                unusual=self.unusual,
+                statistics=self.statistics,
+                modes=self._modes,
+            )
+        )
+
     def card(self) -> DataCard:
         """What serving needs to rebuild these transforms."""
         self.prepare()
@@ -384,16 +398,3 @@ class Dataset:
         inside, real = window(self._numbers, index, self.lam.latents.steps, real_N)
         latents = np.where(real[..., None, None], z[inside], np.float32(0))
         return {"latents_BTVD": torch.from_numpy(latents), "latent_mask_BT": torch.from_numpy(real)}
-
-
-def _require_the_numbers_of(source: Source, robot: RobotCard) -> None:
-    """Raises ConfigError for a card of another robot."""
-    for what, names, card in (
-        ("action", source.action_names, robot.action.names),
-        ("state", source.state_names, robot.observation.state),
-    ):
-        if len(names) != len(card):
-            raise ConfigError(
-                f"{source.root}: {what}s have {len(names)} numbers, the robot card {len(card)}; give the card of this "
-                "robot, or leave data.robot out"
-            )

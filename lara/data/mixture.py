@@ -84,6 +84,16 @@ class Mixture:
         """The most action numbers of any robot; 0 for video alone."""
         return max(part.action_dim for part in self._parts)
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The policy's views, as the first source that has the most of them calls them."""
+        return max((part.cameras for part in self._parts), key=len)
+
+    @property
+    def lam_cameras(self) -> tuple[str, ...]:
+        """The LAM's views, equally many everywhere, as the first source calls them."""
+        return self._parts[0].lam_cameras
+
     def inherit(self, cards: Cards) -> None:
         """See `Dataset.inherit`; every robot that the earlier run knew keeps its statistics."""
         for part in self._parts:
@@ -126,6 +136,11 @@ class Mixture:
         for name, part, count in zip(self._names, self._parts, self.counts, strict=True):
             lines.append(f"  {count / BLOCK:6.1%}  {name}: {part.summary()}")
         return "\n".join(lines)
+
+    def notes(self) -> list[str]:
+        """See `Dataset.notes`; each line begins with the source's name."""
+        self.prepare()
+        return [f"{name}: {line}" for name, part in self.sources.items() for line in part.notes()]
 
     def cards(self) -> Cards:
         """One per embodiment."""
@@ -197,16 +212,18 @@ class Mixture:
 
 
 def _opened(sources: Mapping[str, Callable[[], Dataset]]) -> dict[str, Dataset]:
-    """All of them, or one DataError that names each that cannot be opened and why."""
+    """All of them, or one error that names each that cannot be opened and why."""
     opened: dict[str, Dataset] = {}
-    wrong: list[str] = []
+    wrong: dict[str, LaraError] = {}
     for name, make in sources.items():
         try:
             opened[name] = make()
         except LaraError as error:
-            wrong.append(f"  data.sources.{name}: {error}")
+            wrong[name] = error
     if wrong:
-        raise DataError(f"{len(wrong)} of {len(sources)} sources cannot be used:\n" + "\n".join(wrong))
+        lines = "\n".join(f"  data.sources.{name}: {error}" for name, error in wrong.items())
+        kind = ConfigError if all(isinstance(error, ConfigError) for error in wrong.values()) else DataError
+        raise kind(f"{len(wrong)} of {len(sources)} sources cannot be used:\n{lines}")
     return opened
 
 
@@ -224,8 +241,8 @@ def _require_one_batch(sources: Mapping[str, Dataset]) -> None:
         "action_dim_max": lambda d: d.action_dim_max,
         "state_dim_max": lambda d: d.state_dim_max,
         "image_size": lambda d: d.image_size,
-        "lam.image_size": lambda d: d.lam_image_size if d.lam_cameras else None,
         "number of lam.cameras": lambda d: len(d.lam_cameras),
+        "lam.image_size": lambda d: d.lam_image_size if d.lam_cameras else None,
         "number of lam.frames": lambda d: d.lam.sampling(d.horizon).count if d.lam_cameras else 0,
     }
     for what, of in shapes.items():

@@ -219,3 +219,16 @@ def require_said(robot: RobotCard, *keys: str, doing: str) -> None:
             f"{doing} depends on what the actions of '{robot.name}' mean, and no file says their {', '.join(missing)}; "
             f"say it: {said}"
         )
+
+
+def require_numbers_of(source: Source, robot: RobotCard) -> None:
+    """Raises ConfigError for a card of another robot."""
+    for what, names, card in (
+        ("action", source.action_names, robot.action.names),
+        ("state", source.state_names, robot.observation.state),
+    ):
+        if len(names) != len(card):
+            raise ConfigError(
+                f"{source.root}: {what}s have {len(names)} numbers, the robot card {len(card)}; give the card of this "
+                "robot, or leave data.robot out"
+            )

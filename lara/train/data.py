@@ -18,7 +18,7 @@ class TrainingData(Protocol):
     """Samples in an order that is a pure function of the step.
 
     prepare(): the slow part (verifying, statistics, the frame cache), called once before anything else is asked.
-    summary(): one line about what there is, for the log.
+    summary(): what there is, in a line, for the log. notes(): what a person should know about it before training.
     loader():  an endless iterator; its item k is the batch of step `start_step + k`, whatever happened before.
                `batch_size` counts the samples of all ranks together; rank r of `world` gets its slice of them.
                The number of workers changes nothing but speed.
@@ -28,6 +28,8 @@ class TrainingData(Protocol):
     def prepare(self) -> None: ...
 
     def summary(self) -> str: ...
+
+    def notes(self) -> list[str]: ...
 
     def loader(self, *, start_step: int, batch_size: int, rank: int, world: int, workers: int) -> Iterator[Batch]: ...
 

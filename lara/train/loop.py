@@ -130,6 +130,8 @@ def _introduce(run: Run) -> None:
     device, world = str(run.accelerator.device), run.accelerator.num_processes
     _log.info("%s: %s", stage.name, about_system(run.learner.applied))
     _log.info("data: %s", run.data.summary())
+    for line in run.data.notes():
+        _log.info("data: %s", line)
     _log.info("on %s", about_execution(stage, run.runtime, device=device, world=world))
     if run.checkpoint is not None:
         _log.info("resumed from %s at step %s of %s", run.checkpoint.path, f"{progress.step:,}", f"{stage.steps:,}")

@@ -68,7 +68,7 @@ def test_every_ending_has_its_code_and_one_line(stop, code, capsys, monkeypatch)
     assert code in EXIT_CODES
 
 
-@pytest.mark.parametrize("place", ["hydra.compose", "lara.launch.build_data"])
+@pytest.mark.parametrize("place", ["hydra.compose", "lara.data.check.look.opened"])
 def test_ctrl_c_while_composing_or_reading_data(place, capsys, monkeypatch):
     monkeypatch.setattr(place, _raising(KeyboardInterrupt()))
     assert main(["check", "experiment=demo/lara", "data.root=x"]) == 130

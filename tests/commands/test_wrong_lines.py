@@ -65,7 +65,7 @@ WRONG = [
     ("probe checkpoint=x output=y probe=[linera]", "Did you mean 'linear'"),
     ("probe checkpoint=/nowhere output=y", "/nowhere"),
     ("export", "lara export lam"),
-    ("export lamm", "'lamm' cannot be exported"),
+    ("export lamm", "'lamm' is none of them"),
     ("export policy checkpoint=x", "lara export policy checkpoint=RUN to="),
     ("import moto", "lara import moto path="),
     ("lams root=x seeds=[a]", "seeds is a list of whole numbers"),

@@ -20,7 +20,7 @@ def test_alam_weighs_its_five_terms_alike():
 def test_alam_skips_frames_and_updates_on_4096_triplets():
     """004, appendix A.1: gaps of 1 to 16 at the effective frame rate, 128 GPUs x 32."""
     config = recipe("alam/lam")
-    frames, runtime = build(config["data"]["frames"], "data"), config["runtime"]
+    frames, runtime = build(config["data"]["lam"]["frames"], "data"), config["runtime"]
     assert (frames.low, frames.high, frames.stride) == (1, 16, 5)
     assert runtime["batch_size"] * runtime["accumulate"] == 4096
 
@@ -28,7 +28,7 @@ def test_alam_skips_frames_and_updates_on_4096_triplets():
 def test_alam_learns_and_executes_chunks_of_five_on_metaworld():
     """004, appendix B; a chunk of H actions has the latents of H + 1 frames."""
     config = recipe("alam/transfer", "policy.backbone.path=x", "lam_run=x")
-    assert (config["horizon"], config["data"]["frames"]["count"]) == (5, 6)
+    assert (config["horizon"], config["data"]["lam"]["frames"]["count"]) == (5, 6)
     config = resolved(compose("eval", ["protocol=mt50_alam", "client.checkpoint=x", "output=x"]))
     protocol = build(config["protocol"], "run")
     assert (protocol.execute, protocol.episodes, protocol.max_steps, len(protocol.tasks)) == (5, 10, 200, 50)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lara.data.actions.eef_pose import AbsolutePose
-from lara.data.actions.placement import UnifiedLayout, placements
 from lara.data.actions.relative import RelativeActions
+from lara.data.actions.unified import Unified
 from lara.data.robot import RobotCard, derived_card
 from lara.data.sources.lerobot.read import open_dataset
 from lara.errors import ConfigError, SpecError
@@ -115,7 +115,7 @@ def test_what_depends_on_the_unknown_asks_for_it(root):
     unknown = derived_card(source)[0]
     layouts = [
         lambda card: RelativeActions(state={"a0": "s0"}).pairing(card),
-        lambda card: placements(card, UnifiedLayout(action={}, state={})),
+        lambda card: Unified(action={}, state={}).bind(card),
         lambda card: AbsolutePose(position=("a0", "a1", "a2"), rotation=()).bind(card),
     ]
     for bind in layouts:

@@ -81,7 +81,7 @@ def world(tmp_path_factory):
     return root, made
 
 
-def _settings(root: Path, name: str, **changes):
+def _settings(folder: Path, name: str, **changes):
     own = {
         "toy": {"embodiment": "toy", "slot": 0, "lam_cameras": ["top"]},
         "toy_again": {"embodiment": "toy", "slot": 0, "lam_cameras": ["top"]},
@@ -96,7 +96,7 @@ def _settings(root: Path, name: str, **changes):
         "video": {"embodiment": "video", "slot": 3, "image_fit": "pad"},
     }[name]
     shared = {
-        "root": root / name,
+        "root": folder / name,
         "horizon": H,
         "image_size": 16,
         "action_dim_max": 12,
@@ -139,9 +139,8 @@ def test_realised_frequencies_are_the_weights(mixture):
     np.testing.assert_allclose(mixture.counts / BLOCK, expected / len(index), atol=1 / BLOCK)
     held_out = {k: part.validation_episodes for k, part in enumerate(mixture.sources.values())}
     for number, part in enumerate(mixture.sources.values()):
-        mine = index[_source_of(mixture, index) == number] - sum(
-            p.frame_count for p in [*mixture.sources.values()][:number]
-        )
+        before = sum(other.frame_count for other in [*mixture.sources.values()][:number])
+        mine = index[_source_of(mixture, index) == number] - before
         assert not set(part._numbers.episode[mine]) & set(held_out[number])
 
 
@@ -252,10 +251,9 @@ def test_validation_shows_the_held_out_samples_of_all_sources_once(mixture):
 @pytest.mark.parametrize(("alpha", "expected"), [(None, [1, 1]), (0.0, [1, 1]), (1.0, [2, 1]), (0.5, [2**0.5, 1])])
 def test_weights_by_size(world, tmp_path, alpha, expected):
     _write(tmp_path / "big", _card("toy", ("top",)), fps=10, seed=1)
-    small = partial(
-        flat.dataset, **_settings(tmp_path, "toy", root=tmp_path / "big", max_episodes_per_task=1, embodiment="b")
-    )
-    big = partial(flat.dataset, **_settings(tmp_path, "toy", root=tmp_path / "big", validation_fraction=0.0))
+    own = {"root": tmp_path / "big", "validation_fraction": 0.0}
+    small = partial(flat.dataset, **_settings(tmp_path, "toy", **own, max_episodes_per_task=1, embodiment="b"))
+    big = partial(flat.dataset, **_settings(tmp_path, "toy", **own))
     made = Mixture(sources={"big": big, "small": small}, alpha=alpha)
     made.prepare()
     ratio = (len(made.sources["big"]) / len(made.sources["small"])) ** (alpha or 0.0)
@@ -294,9 +292,8 @@ def test_all_missing_roots_are_named_at_once(tmp_path, capsys):
     assert code == 2
     for name in ("fractal", "calvin", "toto"):
         assert f"== data.sources.{name}\nerror: " in out
-    with pytest.raises(
-        DataError, match=r"2 of 2 sources cannot be used:\n  data\.sources\.a: .*\n  data\.sources\.b: "
-    ):
+    said = r"2 of 2 sources cannot be used:\n  data\.sources\.a: .*\n  data\.sources\.b: "
+    with pytest.raises(DataError, match=said):
         Mixture(sources={k: partial(flat.dataset, **_settings(tmp_path, "toy", root=tmp_path / k)) for k in "ab"})
 
 
@@ -318,12 +315,12 @@ def test_codes_of_some_sources_are_masked_in_the_others(world, monkeypatch):
 TINY = [
     *("image_size=32", "horizon=4", "slots=4", "stage.load.lam=null", "lam.encoder.width=32", "lam.former.width=32"),
     *("policy.expert.width=32", "policy.expert.blocks=4", "policy.backbone.width=32", "lam.decoder.width=32"),
-    *("lam.decoder.layers=1", "action_dim=12"),
+    *("lam.decoder.layers=1", "action_dim=12", "optim.schedule=constant"),
     "runtime={batch_size: 8, log_every: 1, save_every: 1, validate_every: null, validation_limit: 1}",
 ]
 
 
-def _train(world, output, *more):
+def _train(world, output, *more: str) -> int:
     root = world[0]
     sources = [
         *(f"data.sources.robot.root={root}/toy", f"data.sources.video.root={root}/video"),
@@ -352,11 +349,8 @@ def test_a_robot_and_video_train_together_and_an_interrupted_run_ends_the_same(w
 
     # another robot joins: the first keeps slot and statistics
     root = world[0]
-    more = (
-        f"inherit={tmp_path}/whole",
-        f"data.sources.video.root={root}/joints",
-        "data.sources.video.embodiment=joints",
-    )
+    more = (f"inherit={tmp_path}/whole", f"data.sources.video.root={root}/joints")
+    more = (*more, "data.sources.video.embodiment=joints")
     views = ("data.sources.video.cameras=[top]", "data.sources.video.lam.cameras=[top]", "data.sources.video.lam.gap=2")
     formats = ("data/format@data.sources.video.format=any", "stage.steps=1")
     assert _train(world, tmp_path / "heir", *more, *views, *formats) == 0

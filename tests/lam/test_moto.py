@@ -354,8 +354,9 @@ def test_options_of_another_architecture_are_refused(tmp_path, encoder, option):
 def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, monkeypatch):
     timm = pytest.importorskip("timm")
     import lara.lam.moto
-    from lara.commands.imports import imported, main
+    from lara.commands.imports import main
     from lara.errors import ConfigError
+    from lara.imports.moto import import_moto
     from lara.serve.load import load_lam
 
     # the smallest ViT with a class token, 2 x 2 patches, stands for the MAE
@@ -379,6 +380,6 @@ def test_the_imported_checkpoint_is_one_of_ours_and_the_same_model(tmp_path, mon
     with torch.no_grad():
         assert torch.equal(lam.encode(pair).z_BQD, direct.encode(pair).z_BQD)
     with pytest.raises(CheckpointError, match="already holds a checkpoint"):
-        imported(folder, output)
+        import_moto(folder, output)
     with pytest.raises(ConfigError, match="path=RELEASED output=FOLDER"):
         main(["moto", f"path={folder}"])

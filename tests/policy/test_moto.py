@@ -132,7 +132,7 @@ def test_tokens_alone_leave_the_expert_alone():
 
 def test_what_does_not_fit_is_said():
     system, batch = _system(), _batch()
-    with pytest.raises(ConfigError, match=r"data\.codes"):
+    with pytest.raises(ConfigError, match=r"data\.lam\.codes"):
         system.losses(dataclasses.replace(batch, codes_BT=None), frozenset({"tokens"}))
     with pytest.raises(ConfigError, match=r"policy\.head\.tokens"):
         system.losses(dataclasses.replace(batch, codes_BT=batch.codes_BT[:, :3]), frozenset({"tokens"}))

@@ -185,7 +185,10 @@ class Batches:
     def validation_batches(self, *, batch_size, limit):
         return iter(())
 
-    def card(self):
+    def notes(self):
+        return []
+
+    def cards(self):
         return ToyCard()
 
     def __len__(self):

@@ -106,9 +106,9 @@ def compare(world: World) -> None:
 
 def labels(world: World) -> None:
     """data.lam.codes.root=SIDECAR"""
-    from lara.data.lam_inputs.labels import LatentActions
+    from lara.data.lam_inputs.labels import label_width
 
-    _ = LatentActions(root=world.root / "labels", column="z", prefix="latent").dim()
+    label_width(world.root / "labels", "latent", "z")
 
 
 def dataset(world: World) -> None:

@@ -25,7 +25,15 @@ from tests.security.case import (
     write,
     zeros,
 )
-from tests.security.sound import PROTOCOL, RECORD, SYSTEM, World, line
+from tests.security.sound import PROTOCOL, RECORD, SYSTEM, World, card, line
+
+CARD = (doors.load_policy, doors.inherit)
+
+
+def with_actions(actions: dict) -> str:
+    """A data card that is sound but for how it says that actions are represented."""
+    return json.dumps({"embodiments": {"dot": {**card(), "actions": actions}}})
+
 
 JSON = [
     Case("json", name, record(place, content), ways, before)
@@ -44,6 +52,21 @@ JSON = [
         ("a system of text", "config.json", '{"system": "x"}', (doors.load_policy, doors.load_lam), "crashed"),
         ("no system", "config.json", "{}", (doors.load_policy, doors.load_lam, doors.probe), "crashed"),
         ("a card of another kind", "data.json", '{"robot": 1}', (doors.load_policy,), "control"),
+        ("a card whose actions are a function", "data.json", with_actions({"_target_": "os.system"}), CARD, "control"),
+        (
+            "a card whose actions are a dataset",
+            "data.json",
+            with_actions({"_target_": "lara.data.dataset.Dataset", "root": "/etc"}),
+            CARD,
+            "control",
+        ),
+        (
+            "a card whose actions are of digits",
+            "data.json",
+            with_actions({"_target_": "lara.data.actions.relative.RelativeActions", "state": {"x": 7}}),
+            CARD,
+            "control",
+        ),
         ("not UTF-8", "config.json", b"\xff\xfe{}", (doors.load_policy,), "control"),
         ("no bytes", "config.json", b"", (doors.load_policy,), "control"),
     )

@@ -80,11 +80,11 @@ def make(root: Path) -> World:
     for name in ("optimizer", "rng"):
         save_file({}, step / f"{name}.safetensors")
     records = {
-        "config": {"name": "sound", "system": SYSTEM, "data": {"root": "x", "frames": None}, "embodiments": {"dot": 0}},
+        "config": {"name": "sound", "system": SYSTEM, "data": {"root": "x", "lam": None}, "embodiments": {"dot": 0}},
         "parts": part_paths(system),
         "train": {"step": 1},
         "optimizer": {},
-        "data": _card(),
+        "data": {"embodiments": {"dot": card()}},
         "versions": {"lara": "0"},
     }
     for name, record in records.items():
@@ -127,7 +127,9 @@ def _world(root: Path) -> World:
     )
 
 
-def _card() -> dict:
+def card() -> dict:
+    """The data card of one robot."""
+
     def statistics(dim):
         rows = {name: [0.0] * dim for name in ("min", "mean", "q01")} | {n: [1.0] * dim for n in ("max", "std", "q99")}
         return {**rows, "count": 9}
@@ -153,8 +155,7 @@ def _card() -> dict:
         "embodiment": "dot",
         "slot": 0,
         "instructions": ["reach"],
-        "layout": None,
-        "relative": None,
+        "actions": {"_target_": "lara.data.actions.in_order.InOrder"},
     }
 
 

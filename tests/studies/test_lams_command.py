@@ -12,7 +12,7 @@ from tests.studies.doubles import InThisProcess, Never
 SMALL = [
     *("image_size=32", "horizon=2", "stage.steps=2", "data.lam.cameras=[top]", "data.split.validation_fraction=0.3"),
     *("lam.encoder.width=32", "lam.former.width=32", "lam.decoder.width=32", "lam.decoder.layers=1"),
-    *("runtime.batch_size=4", "runtime.validate_every=null", "runtime.log_every=1", "+data.cache=false"),
+    *("runtime.batch_size=4", "runtime.validate_every=null", "runtime.log_every=1", "data.cache=null"),
 ]
 MODELS = ["demo/lam", "alam/tiny_lam laws=none"]
 

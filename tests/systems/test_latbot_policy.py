@@ -208,4 +208,4 @@ def test_the_recipes_name_the_grippers_of_the_unified_layout():
         config = resolved(compose("train", [f"experiment={name}", "data.root=x", *open_places]))
         assert config["system"]["coupling"]["gripper_dims"] == grippers
         assert (config["system"]["coupling"]["closed"], config["system"]["coupling"]["opened"]) == (0.0, 1.0)
-        assert config["data"]["layout"]["action"]["gripper"] == "right_gripper"
+        assert config["data"]["actions"]["action"]["gripper"] == "right_gripper"

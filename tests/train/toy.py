@@ -176,6 +176,9 @@ class ToyData:
     def summary(self) -> str:
         return f"{self.length} samples"
 
+    def notes(self) -> list[str]:
+        return ["everything is a toy"]
+
     def cards(self) -> ToyCard:
         return ToyCard()
 

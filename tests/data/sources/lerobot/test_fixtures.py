@@ -45,5 +45,5 @@ def test_one_line_opens_each_of_them(name):
 
 
 def test_the_fixtures_are_there_and_small():
-    assert KEPT == ["v20", "v21", "v30_lerobot044"]
-    assert sum(path.stat().st_size for path in FIXTURES.rglob("*") if path.is_file()) < 200_000
+    assert KEPT == ["v20", "v21", "v30_lerobot044", "v30_lerobot061"]
+    assert sum(path.stat().st_size for path in FIXTURES.rglob("*") if path.is_file()) < 220_000

@@ -1,4 +1,4 @@
-"""lerobot 0.4.4 opens what we write, and reads the same numbers, sentences and frames."""
+"""lerobot itself (0.4.4 and 0.6.1) opens what we write, and reads the same numbers, sentences and frames."""
 
 from __future__ import annotations
 

@@ -182,3 +182,31 @@ def test_place_changes_when_the_frames_do(root):
     at = moved.column_names.index(key)
     pq.write_table(moved.set_column(at, key, pa.array(np.array(moved[key]) + 0.1)), root / EPISODES)
     assert all(open_dataset(root).place(k, "top") != source.place(k, "top") for k in range(4))
+
+
+def test_annotations_in_words_are_left_to_those_who_want_them(root):
+    """Columns of lerobot 0.6: lists of remarks, which are no numbers and no pictures, and tools in info.json."""
+    remark = pa.struct(
+        [pa.field("role", pa.string(), nullable=False), ("content", pa.string()), ("tool_calls", pa.list_(pa.string()))]
+    )
+    before, names = Numbers.of(open_dataset(root)), ("language_persistent", "language_events")
+    said = [[{"role": "user", "content": "left, please", "tool_calls": None}] * (k % 3) for k in range(sum(LENGTHS))]
+    patches.columns(root / DATA, lambda c: {**c, **dict.fromkeys(names, pa.array(said, pa.list_(remark)))})
+    feature = {"dtype": "language", "shape": [1], "names": None}
+    patches.info(root, lambda i: i["features"].update(dict.fromkeys(names, feature)))
+    patches.info(root, lambda i: i.update(tools=[{"type": "function", "function": {"name": "say"}}]))
+    source = open_dataset(root)
+    assert kinds(source) == {}
+    assert (source.cameras, source.action_dim, source.state_dim) == (worlds.CAMERAS, worlds.ACTION, worlds.STATE)
+    after = Numbers.of(source)
+    np.testing.assert_array_equal(after.actions, before.actions)
+    np.testing.assert_array_equal(after.task, before.task)
+
+
+@pytest.mark.parametrize("flag", ["is_depth_map", "video.is_depth_map"])
+def test_depth_is_known_by_both_of_its_names(root, flag):
+    patches.info(root, lambda i: i["features"]["observation.images.wrist"]["info"].pop("video.is_depth_map"))
+    assert open_dataset(root).depth == set()
+    patches.info(root, lambda i: i["features"]["observation.images.wrist"]["info"].update({flag: True}))
+    with pytest.raises(DataError, match=r"'wrist' records depth.*data.cameras=\['top'\]"):
+        open_dataset(root).frames(0, "wrist", [0])

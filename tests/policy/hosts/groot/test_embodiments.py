@@ -6,7 +6,7 @@ import pytest
 
 from lara.config.compose import compose, resolved
 from lara.errors import CheckpointError, ConfigError
-from lara.launch import with_embodiment
+from lara.launch import with_embodiments
 from tests.policy.hosts.groot.test_model import VERSIONS, tiny_groot
 
 PAPER = {
@@ -60,7 +60,7 @@ def test_a_run_trains_the_row_of_the_robot_that_it_names(slot, fits):
     policy = {"embodiment": "gr1", "embodiments": {"gr1": 20, "oxe_google": 0}}
     config = {"data": {"embodiment": "mine", "slot": slot}, "inherit": None, "slots": 32, "system": {"policy": policy}}
     if fits:
-        assert with_embodiment(config)["data"]["slot"] == 20
+        assert with_embodiments(config)["data"]["slot"] == 20
         return
     with pytest.raises(ConfigError, match=r"policy\.embodiment=gr1 is row 20 of the checkpoint.* train row 0"):
-        with_embodiment(config)
+        with_embodiments(config)
