@@ -23,7 +23,7 @@ USES: tuple[Use, ...] = ("use", "freeze", "block", "shuffle")
 Streams = Mapping[str, Tensor]
 
 
-class Given(NamedTuple):
+class Conditioning(NamedTuple):
     """What does not travel: vision-language tokens, state (B, S), robot (B,), which tokens are real (stream ->
     (B, tokens)), and, when acting, which action dims are (B, 1, A): padded ones carry no noise and never move."""
 
@@ -37,19 +37,19 @@ class Given(NamedTuple):
 class StreamFlow(NamedTuple):
     """One training pass over `draws` noise draws of B samples; draw r of sample b is row r * B + b.
 
-    answers, targets: stream -> (B * draws, tokens, width), what the network answered, and should have. states: of the
-    ACTION tokens, as in `FlowOutput`; {} where the layout has none. tau_B: of the actions (of the latents where there
-    are no actions).
+    predictions, targets: stream -> (B * draws, tokens, width), what the network says and what it should say.
+    states: of the ACTION tokens, as in `FlowOutput`; {} where the layout has none. tau_B: of the actions (of the
+    latents where there are no actions).
     """
 
-    answers: dict[str, Tensor]
+    predictions: dict[str, Tensor]
     targets: dict[str, Tensor]
     states: dict[str, Tensor]
     tau_B: Tensor
 
     def of_actions(self) -> FlowOutput:
         """The part that a policy without latents has."""
-        return FlowOutput(self.answers["action"], self.targets["action"], self.states, self.tau_B)
+        return FlowOutput(self.predictions["action"], self.targets["action"], self.states, self.tau_B)
 
 
 @runtime_checkable
@@ -62,7 +62,7 @@ class Generation(Protocol):
     """
 
     def train(
-        self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, given: Given
+        self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, conditioning: Conditioning
     ) -> StreamFlow: ...
 
     def solve(
@@ -70,7 +70,7 @@ class Generation(Protocol):
         expert: FlowExpert,
         process: Process,
         noise: Streams,
-        given: Given,
+        conditioning: Conditioning,
         *,
         steps: int,
         use: Use,
@@ -81,18 +81,20 @@ class Generation(Protocol):
 class Joint:
     """One time for all streams, and every step moves all of them (001, Eq. 14; 004, Eqs. 12-15)."""
 
-    def train(self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, given: Given) -> StreamFlow:
-        tau_B = process.tau(len(given.state_BS), given.state_BS.device)
+    def train(
+        self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, conditioning: Conditioning
+    ) -> StreamFlow:
+        tau_B = process.tau(len(conditioning.state_BS), conditioning.state_BS.device)
         noisy, targets = _noised(process, data, noise, tau_B)
-        answers, states = _ask(expert, noisy, dict.fromkeys(noisy, tau_B), given, None)
-        return StreamFlow(answers, targets, states, tau_B)
+        predictions, states = _predict(expert, noisy, dict.fromkeys(noisy, tau_B), conditioning, None)
+        return StreamFlow(predictions, targets, states, tau_B)
 
     def solve(
         self,
         expert: FlowExpert,
         process: Process,
         noise: Streams,
-        given: Given,
+        conditioning: Conditioning,
         *,
         steps: int,
         use: Use,
@@ -102,14 +104,14 @@ class Joint:
         x = dict(noise)
         for k in range(steps):
             here, there = k / steps, (k + 1) / steps
-            time = torch.full((len(given.state_BS),), here, device=given.state_BS.device)
+            time = torch.full((len(conditioning.state_BS),), here, device=conditioning.state_BS.device)
             tau = dict.fromkeys(x, time)
-            answers, _ = _ask(expert, x, tau, given, layout)
+            predictions, _ = _predict(expert, x, tau, conditioning, layout)
             if use == "shuffle":
                 # a pass of its own: the latents must go on from their own order, or nothing would have been shuffled
-                answers["action"] = _ask(expert, _shuffle(x, shuffled), tau, given, layout)[0]["action"]
+                predictions["action"] = _predict(expert, _shuffle(x, shuffled), tau, conditioning, layout)[0]["action"]
             moving = [name for name in x if use != "freeze" or name == "action"]
-            x |= {name: process.step(x[name], answers[name], here, there) for name in moving}
+            x |= {name: process.step(x[name], predictions[name], here, there) for name in moving}
         return x
 
 
@@ -122,48 +124,50 @@ class TwoStage:
 
     buildable: ClassVar[str] = "model"
 
-    def train(self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, given: Given) -> StreamFlow:
+    def train(
+        self, expert: FlowExpert, process: Process, data: Streams, noise: Streams, conditioning: Conditioning
+    ) -> StreamFlow:
         _require_latents_first(expert.layout)
-        n, device = len(given.state_BS), given.state_BS.device
+        n, device = len(conditioning.state_BS), conditioning.state_BS.device
         tau_B, latent_tau_B = process.tau(n, device), process.tau(n, device)
         latents = [name for name in data if name != "action"]
         noisy, targets = _noised(process, {k: data[k] for k in latents}, noise, latent_tau_B)
         planning = expert.layout.only("state", *latents)
-        answers, _ = _ask(expert, noisy, dict.fromkeys(latents, latent_tau_B), given, planning)
+        predictions, _ = _predict(expert, noisy, dict.fromkeys(latents, latent_tau_B), conditioning, planning)
         actions, action_targets = _noised(process, {"action": data["action"]}, noise, tau_B)
         done = torch.ones_like(tau_B)
         seen = {**{name: data[name] for name in latents}, **actions}
         tau = {name: tau_B if name == "action" else done for name in seen}
-        second, states = _ask(expert, seen, tau, given, None)
-        return StreamFlow({**answers, "action": second["action"]}, targets | action_targets, states, tau_B)
+        second, states = _predict(expert, seen, tau, conditioning, None)
+        return StreamFlow({**predictions, "action": second["action"]}, targets | action_targets, states, tau_B)
 
     def solve(
         self,
         expert: FlowExpert,
         process: Process,
         noise: Streams,
-        given: Given,
+        conditioning: Conditioning,
         *,
         steps: int,
         use: Use,
         shuffled: Tensor | None,
     ) -> dict[str, Tensor]:
         _require_latents_first(expert.layout)
-        n, device = len(given.state_BS), given.state_BS.device
+        n, device = len(conditioning.state_BS), conditioning.state_BS.device
         x = {name: value for name, value in noise.items() if name != "action"}
         planning = expert.layout.only("state", *x)
         for k in range(0 if use == "freeze" else steps):
             time = torch.full((n,), k / steps, device=device)
-            answers, _ = _ask(expert, x, dict.fromkeys(x, time), given, planning)
-            x = {name: process.step(x[name], answers[name], k / steps, (k + 1) / steps) for name in x}
+            predictions, _ = _predict(expert, x, dict.fromkeys(x, time), conditioning, planning)
+            x = {name: process.step(x[name], predictions[name], k / steps, (k + 1) / steps) for name in x}
         latents = _shuffle(x, shuffled) if use == "shuffle" else x
         layout = _blocked(expert.layout) if use == "block" else None
         actions, done = noise["action"], torch.ones(n, device=device)
         for k in range(steps):
             time = torch.full((n,), k / steps, device=device)
             tau = {**dict.fromkeys(latents, done), "action": time}
-            answers, _ = _ask(expert, {**latents, "action": actions}, tau, given, layout)
-            actions = process.step(actions, answers["action"], k / steps, (k + 1) / steps)
+            predictions, _ = _predict(expert, {**latents, "action": actions}, tau, conditioning, layout)
+            actions = process.step(actions, predictions["action"], k / steps, (k + 1) / steps)
         return {**x, "action": actions}
 
 
@@ -176,13 +180,15 @@ def _noised(
     return noisy, targets
 
 
-def _ask(
-    expert: FlowExpert, noisy: Streams, tau: Streams, given: Given, layout: TokenLayout | None
+def _predict(
+    expert: FlowExpert, noisy: Streams, tau: Streams, conditioning: Conditioning, layout: TokenLayout | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    answers, states = expert(noisy, tau, given.real, given.context, given.state_BS, given.embodiment_B, layout)
-    if "action" in answers and given.dims_B1A is not None:
-        answers["action"] = answers["action"] * given.dims_B1A
-    return answers, states
+    predictions, states = expert(
+        noisy, tau, conditioning.real, conditioning.context, conditioning.state_BS, conditioning.embodiment_B, layout
+    )
+    if "action" in predictions and conditioning.dims_B1A is not None:
+        predictions["action"] = predictions["action"] * conditioning.dims_B1A
+    return predictions, states
 
 
 def _blocked(layout: TokenLayout) -> TokenLayout:

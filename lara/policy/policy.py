@@ -14,7 +14,7 @@ from lara.policy.adapter import SelfAttentionAdapter
 from lara.policy.backbone import Tokens
 from lara.policy.contract import FlowOutput
 from lara.policy.expert import FlowExpert
-from lara.policy.generation import USES, Generation, Given, Joint, StreamFlow, Use
+from lara.policy.generation import USES, Conditioning, Generation, Joint, StreamFlow, Use
 from lara.policy.process import FlowMatching, Process
 from lara.types import ActionChunk, Observation
 
@@ -151,8 +151,8 @@ class Policy(nn.Module):
         data, on, masks = ({k: self._drawn(x) for k, x in group.items()} for group in (data, on, masks))
         noise = {name: torch.randn_like(value) * masks[name] for name, value in data.items()}
         state, embodiment = self._drawn(observation.state_BS), self._drawn(observation.embodiment_B)
-        given = Given(context, state, embodiment, on)
-        return self.generation.train(self.expert, self.process, data, noise, given)
+        conditioning = Conditioning(context, state, embodiment, on)
+        return self.generation.train(self.expert, self.process, data, noise, conditioning)
 
     @torch.no_grad()
     def act(self, observation: Observation, *, steps: int, generator: torch.Generator | None = None) -> ActionChunk:
@@ -175,9 +175,11 @@ class Policy(nn.Module):
         if self.use == "shuffle":
             shuffled = torch.randperm(self.expert.horizon, generator=generator).to(device)
         real = {name: torch.ones(x.shape[:2], dtype=torch.bool, device=device) for name, x in noise.items()}
-        given = Given(self.tokens(observation), observation.state_BS, observation.embodiment_B, real, dims)
+        conditioning = Conditioning(
+            self.tokens(observation), observation.state_BS, observation.embodiment_B, real, dims
+        )
         done = self.generation.solve(
-            self.expert, self.process, noise, given, steps=steps, use=self.use, shuffled=shuffled
+            self.expert, self.process, noise, conditioning, steps=steps, use=self.use, shuffled=shuffled
         )
         return ActionChunk(actions_BHA=done["action"])
 

@@ -12,7 +12,7 @@ from lara.policy.backbone import Backbone
 from lara.types import ActionChunk, Observation
 
 
-class Study(NamedTuple):
+class PredictedLatents(NamedTuple):
     """z_BQD: predicted latents, the scene's tokens first (002, Eq. 3). text: mean next-token loss on the batch's texts,
     in nats (Eq. 5)."""
 
@@ -24,10 +24,10 @@ class Student(Backbone, Protocol):
     """A backbone whose tokens end in its predicted latents (mapped to its width), so that an expert is conditioned on
     both what was seen and what is foreseen. It sees the present frame and the instruction, never the future.
 
-    study(): the same pass with the prediction itself, and the loss of writing `texts`.
+    predict_latents(): the same pass with the prediction itself, and the loss of writing `texts`.
     """
 
-    def study(self, observation: Observation, texts: tuple[str, ...]) -> Study: ...
+    def predict_latents(self, observation: Observation, texts: tuple[str, ...]) -> PredictedLatents: ...
 
 
 class BackboneOnly(nn.Module):

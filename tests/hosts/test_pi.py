@@ -67,7 +67,7 @@ def test_velocity_loss_and_every_state(pair, table):
     time = inputs["time"]
     sample = path(inputs["actions"], inputs["noise"], flip_time(time))
     valid = torch.ones(3, 5, dtype=torch.bool)
-    velocity, states = host.denoise(host.look(observation), sample.x, observation.state_BS, time, valid)
+    velocity, states = host.denoise(host.embed_prefix(observation), sample.x, observation.state_BS, time, valid)
     loss = (flip_velocity(velocity) - sample.velocity).square().mean()
     blocks = [f"block_{k}" for k in range(1, theirs.meta["layers"] + 1)]
     assert set(states) == {*blocks, "norm_out"} == set(theirs.outputs) & set(states)

@@ -46,14 +46,14 @@ def _stream_flow(policy, batch, z=None, real=None, seed=0):
 def test_every_stream_has_an_answer_and_states_are_those_of_the_actions(name, generation):
     policy, batch = _ready(name, generation=generation(), draws=2), tiny_batch()
     flow = _stream_flow(policy, batch)
-    assert set(flow.answers) == set(flow.targets) == {*policy.latents, "action"}
-    for stream, answer in flow.answers.items():
-        assert answer.shape == flow.targets[stream].shape
-        assert len(answer) == 2 * len(batch)
+    assert set(flow.predictions) == set(flow.targets) == {*policy.latents, "action"}
+    for stream, prediction in flow.predictions.items():
+        assert prediction.shape == flow.targets[stream].shape
+        assert len(prediction) == 2 * len(batch)
     assert set(flow.states) == {*(f"block_{k}" for k in range(1, 5)), "norm_out"}
     assert all(h.shape == (2 * len(batch), HORIZON, 32) for h in flow.states.values())
     decoded = policy.expert.robot.decode(flow.states["norm_out"], batch.observation.embodiment_B.repeat(2))
-    assert torch.equal(decoded, flow.answers["action"])
+    assert torch.equal(decoded, flow.predictions["action"])
 
 
 def test_states_are_those_after_each_block_at_the_places_of_the_actions():
@@ -75,8 +75,8 @@ def test_latents_that_are_not_real_reach_nothing(generation):
     after = _stream_flow(
         policy, batch, {**z, "latent_1": torch.where(real["latent_1"][..., None], z["latent_1"], 1e6)}, real
     )
-    for name, value in before.answers.items():
-        assert torch.equal(value, after.answers[name]), name
+    for name, value in before.predictions.items():
+        assert torch.equal(value, after.predictions[name]), name
 
 
 def test_a_sample_without_actions_feeds_the_latents_all_the_same():
@@ -84,8 +84,8 @@ def test_a_sample_without_actions_feeds_the_latents_all_the_same():
     silent = dataclasses.replace(batch, action_mask_BHA=torch.zeros_like(batch.action_mask_BHA))
     noisy = dataclasses.replace(silent, actions_BHA=batch.actions_BHA + 50)
     a, b = _stream_flow(policy, silent), _stream_flow(policy, noisy)
-    assert torch.equal(a.answers["latent"], b.answers["latent"])
-    assert torch.isfinite(a.answers["action"]).all()
+    assert torch.equal(a.predictions["latent"], b.predictions["latent"])
+    assert torch.isfinite(a.predictions["action"]).all()
 
 
 def test_the_target_does_not_move_the_projection_and_the_input_does():
@@ -95,7 +95,7 @@ def test_the_target_does_not_move_the_projection_and_the_input_does():
     weight = policy.expert.stream("latent_1").project.weight
     assert weight.shape == (ACTION, DIM)
     torch.testing.assert_close(weight @ weight.mT, torch.eye(ACTION), atol=1e-5, rtol=0)
-    flow.answers["latent_1"].square().sum().backward()
+    flow.predictions["latent_1"].square().sum().backward()
     assert weight.grad.any()
 
 
@@ -219,8 +219,8 @@ def test_the_answer_is_the_direction_of_travel(process):
     data, noise = (torch.randn(4, 3, 2, generator=g, dtype=torch.float64) for _ in range(2))
     tau = torch.tensor([0.1, 0.4, 0.7, 0.9], dtype=torch.float64)
     slope = (process.noisy(data, noise, tau + 1e-6).x - process.noisy(data, noise, tau - 1e-6).x) / 2e-6
-    answer = process.noisy(data, noise, tau).velocity
-    cosine = torch.nn.functional.cosine_similarity(slope.flatten(1), answer.flatten(1))
+    prediction = process.noisy(data, noise, tau).velocity
+    cosine = torch.nn.functional.cosine_similarity(slope.flatten(1), prediction.flatten(1))
     torch.testing.assert_close(cosine, torch.ones(4, dtype=torch.float64))
 
 

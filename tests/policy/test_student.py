@@ -38,15 +38,17 @@ def test_a_prediction_is_of_its_own_picture_and_words(student):
     observation = tiny_batch(3).observation
     student.eval()
     with torch.no_grad():
-        z = student.study(observation, observation.instruction).z_BQD
+        z = student.predict_latents(observation, observation.instruction).z_BQD
         assert z.shape == (3, SCENE + MOTION, D)
         images = observation.images_BVCHW.clone()
         images[0] = 255 - images[0]
-        seen = student.study(dataclasses.replace(observation, images_BVCHW=images), observation.instruction).z_BQD
-        told = student.study(_words(observation, "close the drawer"), observation.instruction).z_BQD
+        seen = student.predict_latents(
+            dataclasses.replace(observation, images_BVCHW=images), observation.instruction
+        ).z_BQD
+        told = student.predict_latents(_words(observation, "close the drawer"), observation.instruction).z_BQD
         # neither what is to be written nor the state is known to the prediction
         blind = dataclasses.replace(observation, state_BS=observation.state_BS + 1)
-        written = student.study(blind, ("open", "close", "the drawer")).z_BQD
+        written = student.predict_latents(blind, ("open", "close", "the drawer")).z_BQD
     for other in (seen, told):
         assert (other[0] - z[0]).abs().max() > 1e-5
         torch.testing.assert_close(other[1:], z[1:], atol=1e-5, rtol=1e-4)
@@ -58,7 +60,7 @@ def test_the_experts_tokens_end_in_the_predicted_latents(student):
     student.eval()
     with torch.no_grad():
         tokens = student(observation)
-        z = student.study(observation, observation.instruction).z_BQD
+        z = student.predict_latents(observation, observation.instruction).z_BQD
         torch.testing.assert_close(tokens.x[:, -SCENE - MOTION :], student.up(z))
     assert tokens.x.shape[2] == student.width
     assert tokens.mask[:, -SCENE - MOTION :].all()
@@ -69,8 +71,8 @@ def test_the_experts_tokens_end_in_the_predicted_latents(student):
 
 def test_every_parameter_learns_from_the_two_aims(student):
     observation = tiny_batch(3).observation
-    study = student.train().study(observation, ("open the drawer", "close", "open"))
-    (study.z_BQD.square().sum() + study.text).backward()
+    predicted = student.train().predict_latents(observation, ("open the drawer", "close", "open"))
+    (predicted.z_BQD.square().sum() + predicted.text).backward()
     idle = {n for n, p in student.named_parameters() if p.grad is None or not p.grad.any()}
     # what maps latents into an expert's context waits for an expert; PaliGemma leaves SigLIP's pooling head unused
     assert {n for n in idle if "vision_tower" not in n} <= {"up.weight", "up.bias", "eyes.text_positions"}

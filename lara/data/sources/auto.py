@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.format import LeRobot, OnError
 from lara.data.sources.lerobot.keys import KeyMap
-from lara.data.sources.source import Source
-from lara.data.sources.videos import open_source
+from lara.data.sources.source import Format, Source
+from lara.data.sources.videos import Videos
 from lara.errors import ConfigError
 
 
@@ -35,14 +35,17 @@ class AnyFormat:
 
     def open(self, root: Path | str) -> Source:
         """See `Format.open`."""
-        if (Path(root) / paths.INFO).parent.is_dir():
-            return self._lerobot().open(root)
+        root = Path(root)
+        if (root / paths.INFO).parent.is_dir():
+            found: Format = self._lerobot()
+            return found.open(root)
         if KeyMap.of(self.keys) != KeyMap() or self.on_error != "refuse":
             raise ConfigError(
                 f"{root} is no LeRobotDataset (it has no meta/), so data.format.keys and data.format.on_error mean "
                 "nothing there; leave them out"
             )
-        return open_source(root)
+        found = Videos()
+        return found.open(root)
 
     def _lerobot(self) -> LeRobot:
         return LeRobot(keys=self.keys, on_error=self.on_error, max_skipped=self.max_skipped)

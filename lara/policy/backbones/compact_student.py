@@ -16,7 +16,7 @@ from lara.nn.vit import Trunk, learned_positions
 from lara.nn.writer import Writer
 from lara.policy.backbone import Tokens
 from lara.policy.backbones.compact import CompactBackbone
-from lara.policy.student import Study
+from lara.policy.student import PredictedLatents
 from lara.types import Observation
 
 
@@ -62,9 +62,9 @@ class CompactStudent(nn.Module):
         real = torch.ones(z_BQD.shape[:2], dtype=torch.bool, device=z_BQD.device)
         return Tokens(torch.cat([seen.x, self.up(z_BQD)], dim=1), torch.cat([seen.mask, real], dim=1))
 
-    def study(self, observation: Observation, texts: tuple[str, ...]) -> Study:
+    def predict_latents(self, observation: Observation, texts: tuple[str, ...]) -> PredictedLatents:
         seen, z_BQD = self._read(observation)
-        return Study(z_BQD, self.writer.loss(texts, seen.x, seen.mask))
+        return PredictedLatents(z_BQD, self.writer.loss(texts, seen.x, seen.mask))
 
     def _read(self, observation: Observation) -> tuple[Tokens, Tensor]:
         tokens = self.eyes(observation)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lara.errors import ConfigError
 from lara.nn.huggingface import MOTION, SCENE, add_tokens, load_image_text_model, states_at
 from lara.policy.backbone import Tokens
-from lara.policy.student import Study
+from lara.policy.student import PredictedLatents
 from lara.types import Observation
 
 QUESTION = "Given the instruction “{instruction}” and the current frame, describe what will happen."
@@ -76,12 +76,12 @@ class HuggingFaceStudent(nn.Module):
         real = torch.ones(z_BQD.shape[:2], dtype=torch.bool, device=z_BQD.device)
         return Tokens(torch.cat([states, self.up(z_BQD)], dim=1), torch.cat([mask_BT, real], dim=1))
 
-    def study(self, observation: Observation, texts: tuple[str, ...]) -> Study:
+    def predict_latents(self, observation: Observation, texts: tuple[str, ...]) -> PredictedLatents:
         z_BQD = self._read(observation)[2]
         if observation.state_BS.device.type == "meta":
-            return Study(z_BQD, z_BQD.sum() * 0)
+            return PredictedLatents(z_BQD, z_BQD.sum() * 0)
         inputs = self.writing(observation, texts).to(observation.state_BS.device)
-        return Study(z_BQD, self.model(**inputs, use_cache=False).loss.float())
+        return PredictedLatents(z_BQD, self.model(**inputs, use_cache=False).loss.float())
 
     def _read(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states (B, T, E), their mask, predicted latents."""

@@ -98,8 +98,10 @@ class CoGeneration(Coupling):
         flow = policy.stream_flow(batch.observation, batch.actions_BHA, batch.action_mask_BHA, z, real)
         masks = {name: mask[..., None] for name, mask in real.items()} | {"action": batch.action_mask_BHA}
         computed = {
-            name: self.error(answer, flow.targets[name], masks[name].repeat(policy.draws, 1, 1).expand_as(answer))
-            for name, answer in flow.answers.items()
+            name: self.error(
+                prediction, flow.targets[name], masks[name].repeat(policy.draws, 1, 1).expand_as(prediction)
+            )
+            for name, prediction in flow.predictions.items()
         }
         scales = {name: policy.expert.stream(name).scale.square.detach().sqrt() for name in self.streams}
         return Losses(computed, {f"{name}.size": scale for name, scale in scales.items()}), flow

@@ -67,16 +67,16 @@ class Distillation(Coupling):
         words, real = batch.observation.instruction, batch.frame_mask_BF.all(dim=1)
         with torch.no_grad():
             teacher = lam.encode(clip(batch), words).z_BQD
-        study = policy.backbone.study(batch.observation, words)
-        if study.z_BQD.shape != teacher.shape:
+        predicted = policy.backbone.predict_latents(batch.observation, words)
+        if predicted.z_BQD.shape != teacher.shape:
             raise ConfigError(
-                f"the student makes latents of (Q, D) = {tuple(study.z_BQD.shape[1:])}, the teacher of "
+                f"the student makes latents of (Q, D) = {tuple(predicted.z_BQD.shape[1:])}, the teacher of "
                 f"{tuple(teacher.shape[1:])}; give both the same latent"
             )
         computed = {
-            "distill.latent": latent_mse(study.z_BQD, teacher, real),
-            "distill.kl": latent_kl(study.z_BQD, teacher, real, temperature=self.temperature),
-            "distill.text": study.text,
+            "distill.latent": latent_mse(predicted.z_BQD, teacher, real),
+            "distill.kl": latent_kl(predicted.z_BQD, teacher, real, temperature=self.temperature),
+            "distill.text": predicted.text,
         }
         metrics = {
             "distill.latent_of_mean": _error_of_mean(teacher, real),

@@ -136,12 +136,12 @@ class Pi(NativeHost):
         both = self.paligemma_with_expert
         return name_parts(self, both, backbone=both.paligemma, blocks=both.gemma_expert)
 
-    def look(self, observation: Observation) -> Prefix:
+    def embed_prefix(self, observation: Observation) -> Prefix:
         both = self.paligemma_with_expert
         pixels = self.pixels(observation, self.image_size)
-        images = [run(both.see, view, checkpointing=self.checkpointing) for view in pixels]
-        ids, mask = self.read(observation)
-        words = both.language.words(ids)
+        images = [run(both.encode_image, view, checkpointing=self.checkpointing) for view in pixels]
+        ids, mask = self.tokenize(observation)
+        words = both.language.embed_language_tokens(ids)
         x = torch.cat([*images, words], dim=1)
         seen = torch.ones(len(x), x.shape[1] - words.shape[1], dtype=torch.bool, device=x.device)
         mask = torch.cat([seen, mask], dim=1)

@@ -54,9 +54,9 @@ class PaliGemmaWithExpert(nn.Module):
         decoder: Decoder = self.gemma_expert.model
         return decoder
 
-    def see(self, pixels_BCHW: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B P E"]:
+    def encode_image(self, pixels_BCHW: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B P E"]:
         """The image tokens of one camera. Not scaled, unlike words: pi0's own choice."""
-        tokens: Tensor = self.paligemma.model.see(pixels_BCHW)
+        tokens: Tensor = self.paligemma.model.encode_image(pixels_BCHW)
         return tokens
 
 
@@ -75,7 +75,7 @@ class _PaliGemma(nn.Module):
         self.multi_modal_projector = _Projector(vision.width, language.width)
         self.language_model = language
 
-    def see(self, pixels: Tensor) -> Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
         tokens: Tensor = self.multi_modal_projector.linear(self.vision_tower.vision_model(pixels))
         return tokens
 

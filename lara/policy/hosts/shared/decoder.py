@@ -219,7 +219,7 @@ class Decoder(nn.Module):
         assert isinstance(layer, Layer)  # a ModuleList does not say what it holds
         return layer
 
-    def words(self, ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+    def embed_language_tokens(self, ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """Word embeddings, scaled by the root of the width as both families' hosts do."""
         embedded: Tensor = self.embed_tokens(ids_BT) * self.width**0.5
         return embedded

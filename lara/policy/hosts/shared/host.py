@@ -2,7 +2,7 @@
 
     host:  t = 1 noise, t = 0 data,  u = eps - a          here:  tau = 1 - t,  v = a - eps = -u
 
-A host says what its image-text model sees (`look`) and what its expert answers (`denoise`).
+A host says what its image-text model sees (`embed_prefix`) and what its expert answers (`denoise`).
 
 B batch, H action horizon, A action dims, S state dims, V cameras, E width of the expert.
 """
@@ -75,7 +75,7 @@ class NativeHost(nn.Module, ABC):
         """What the language model reads, one text per sample."""
 
     @abstractmethod
-    def look(self, observation: Observation) -> Prefix:
+    def embed_prefix(self, observation: Observation) -> Prefix:
         """What the image-text model makes of images, text and, in some hosts, the state."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class NativeHost(nn.Module, ABC):
         Raises ConfigError for other numbers of steps, action dims or state dims than the host's.
         """
         self._require(observation, actions_BHA)
-        prefix = self.look(observation).repeat(self.draws)
+        prefix = self.embed_prefix(observation).repeat(self.draws)
         actions, mask, state = (
             x.repeat(self.draws, 1, 1) for x in (actions_BHA, mask_BHA, observation.state_BS[:, None])
         )
@@ -125,7 +125,7 @@ class NativeHost(nn.Module, ABC):
         self, observation: Observation, noise_BHA: Float[Tensor, "B H A"], *, steps: int
     ) -> Float[Tensor, "B H A"]:
         """The sampler from given noise, with what comes out in padded dims left in."""
-        prefix = self.look(observation)
+        prefix = self.embed_prefix(observation)
         valid = torch.ones(noise_BHA.shape[:2], dtype=torch.bool, device=noise_BHA.device)
         keep = (
             torch.ones_like(noise_BHA[:, :1]).bool() if self.noise_in_padding else observation.action_dims_BA[:, None]
@@ -146,7 +146,7 @@ class NativeHost(nn.Module, ABC):
 
     # text: there is nothing for a compiler to trace (and torch gives its decorator no types)
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def read(self, observation: Observation) -> tuple[Tensor, Tensor]:
+    def tokenize(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """Token ids and mask (B, prompt_length) of the prompts, on the observation's device."""
         ids, mask = self.tokenizer(self.prompts(observation), self.prompt_length)
         device = observation.state_BS.device

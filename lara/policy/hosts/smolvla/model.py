@@ -137,14 +137,14 @@ class SmolVLA(NativeHost):
     def prompts(self, observation: Observation) -> list[str]:
         return [task_as_it_is(instruction) for instruction in observation.instruction]
 
-    def look(self, observation: Observation) -> Prefix:
+    def embed_prefix(self, observation: Observation) -> Prefix:
         both = self.vlm_with_expert
         pixels = self.pixels(observation, self.image_size, place="bottom_right")
-        images = [run(both.see, view, checkpointing=self.checkpointing) for view in pixels]
-        ids, mask = self.read(observation)
+        images = [run(both.encode_image, view, checkpointing=self.checkpointing) for view in pixels]
+        ids, mask = self.tokenize(observation)
         with full_precision(observation.state_BS):
             state = self.state_proj(observation.state_BS)[:, None]
-        x = torch.cat([*images, both.language.words(ids), state], dim=1)
+        x = torch.cat([*images, both.language.embed_language_tokens(ids), state], dim=1)
         seen = torch.ones(len(x), x.shape[1] - mask.shape[1] - 1, dtype=torch.bool, device=x.device)
         mask = torch.cat([seen, mask, torch.ones_like(mask[:, :1])], dim=1)
         visible = sees_all(mask, mask.shape[1]).clone()

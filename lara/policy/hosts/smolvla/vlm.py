@@ -70,7 +70,7 @@ class SmolVLMWithExpert(nn.Module):
         """Whether layer k (from 0) is a shared one."""
         return k % self.self_every == 0
 
-    def see(self, pixels_BCHW: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B P E"]:
+    def encode_image(self, pixels_BCHW: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B P E"]:
         """The image tokens of one camera, scaled like words (SmolVLA's own choice)."""
         x = self.vlm.model.connector(self.vlm.model.vision_model(pixels_BCHW))
         tokens: Tensor = x * self.language.width**0.5

@@ -64,7 +64,7 @@ def test_the_hosts_own_time_runs_from_one_to_zero(name, monkeypatch):
 
 def test_a_padded_step_is_invisible_to_the_others(name):
     host, batch = tiny_host(name), shorten(tiny_batch(3), 2)
-    prefix, state = host.look(batch.observation), batch.observation.state_BS
+    prefix, state = host.embed_prefix(batch.observation), batch.observation.state_BS
     time, steps = torch.full((3,), 0.5), batch.action_mask_BHA.any(dim=2)
     x = torch.randn(batch.actions_BHA.shape)
     y = torch.cat([x[:, :2], torch.randn_like(x[:, 2:])], dim=1)
@@ -76,7 +76,7 @@ def test_a_padded_step_is_invisible_to_the_others(name):
 def test_which_actions_see_later_ones(name):
     """SmolVLA's chunk is causal, pi's is not."""
     host, batch = tiny_host(name), tiny_batch(3)
-    prefix, steps = host.look(batch.observation), torch.ones(3, 4, dtype=torch.bool)
+    prefix, steps = host.embed_prefix(batch.observation), torch.ones(3, 4, dtype=torch.bool)
     x = torch.randn(3, 4, 6)
     y = x.clone()
     y[:, -1] += 1
@@ -263,7 +263,7 @@ def test_pi0_is_transformers_pi0():
     assert not ours
 
     observation = batch.observation
-    ids, mask = host.read(observation)
+    ids, mask = host.tokenize(observation)
     images = torch.stack(host.pixels(observation, 32), dim=1)
     slots = torch.full((3, 2 * 4), 63)
     given = {
@@ -276,7 +276,7 @@ def test_pi0_is_transformers_pi0():
     x, time = torch.randn(3, 4, 6), torch.tensor([1.0, 0.5, 0.1])
     with torch.no_grad():
         answer = host.denoise(
-            host.look(observation), x, observation.state_BS, time, torch.ones(3, 4, dtype=torch.bool)
+            host.embed_prefix(observation), x, observation.state_BS, time, torch.ones(3, 4, dtype=torch.bool)
         )[0]
         # its waves are made in float32, which loses three digits at the shortest period
         torch.testing.assert_close(answer, theirs(**given, noise=x, timestep=time).logits, atol=5e-4, rtol=1e-3)
