@@ -14,9 +14,9 @@ from lara.store.records import write_json
 
 def measure_loader(output: Path, settings: Mapping[str, list[int]]) -> tuple[dict[str, Any], str]:
     """Measure every combination of files, cameras and gop."""
-    of_frames = {name: settings[name][0] for name in ("frames", "height", "width")}
+    frames, height, width = (settings[name][0] for name in ("frames", "height", "width"))
     cases = [
-        loader.Case(files=files, cameras=cameras, gop=gop, **of_frames)
+        loader.Case(files=files, cameras=cameras, gop=gop, frames=frames, height=height, width=width)
         for files, cameras, gop in product(settings["files"], settings["cameras"], settings["gop"])
     ]
     image_size, samples, rounds = (settings[name][0] for name in ("size", "samples", "rounds"))

@@ -60,7 +60,8 @@ def require_current_keys(data: Any) -> None:
     """
     if not isinstance(data, Mapping):
         return
-    sources = data.get("sources") if isinstance(data.get("sources"), Mapping) else {}
+    named = data.get("sources")
+    sources = named if isinstance(named, Mapping) else {}
     for place, part in {"data": data, **{f"data.sources.{name}": one for name, one in sources.items()}}.items():
         for key in part if isinstance(part, Mapping) else ():
             said = renamed(f"{place}.{key}")
