@@ -60,7 +60,7 @@ def _one_by_one(root: Path, clock: Clock) -> None:
 
 
 def _training_side(source: Source, numbers: Numbers) -> list[int]:
-    tasks = [source.tasks[numbers.task[begin]] for begin in numbers.begins]
+    tasks = [source.tasks[task] for task in numbers.task[numbers.begins].tolist()]
     hashes = fingerprints(source, numbers, folder=None)
     return split_episodes(tasks, hashes, seed=0, validation_fraction=0.05)[0]
 

@@ -173,7 +173,7 @@ class Dataset:
         self.unusual = validate(self.source, decode=False, cameras=undecoded)
         numbers = Numbers.of(self.source)
         self.training_episodes, self.validation_episodes = split_episodes(
-            [self.source.tasks[numbers.task[begin]] for begin in numbers.begins],
+            [self.source.tasks[task] for task in numbers.task[numbers.begins].tolist()],
             fingerprints(self.source, numbers, folder=folder_of(self.source, folder) if cached else None),
             seed=self.seed,
             validation_fraction=self._split.validation_fraction,

@@ -23,7 +23,7 @@ from lara.specs import require_compatible
 from lara.store.checkpoint import read_checkpoint
 from sim_eval.toy import ACTION
 from tests.data import worlds
-from tests.data.sources.lerobot.test_fixtures import FIXTURES
+from tests.data.sources.lerobot.test_fixtures import FIXTURES, KEPT
 from tests.test_whole_program import SMALL as EVERYWHERE
 
 SMALL = [one for one in EVERYWHERE if not one.startswith("data.")]

@@ -26,9 +26,8 @@ for program, arguments in json.loads(sys.argv[1]):
         import pytest
         code = pytest.main(["-p", "no:cacheprovider", *arguments])
     elif program == "python":
-        import runpy
-        sys.argv[1:] = arguments[1:]
-        code = runpy.run_module(arguments[0], run_name="__main__") and 0
+        import subprocess
+        code = subprocess.run([sys.executable, "-m", *arguments]).returncode
     else:
         from lara.cli import main
         code = main(["--debug", *arguments])

@@ -72,5 +72,7 @@ class Numbers:
 
     def frames_of(self, episodes: list[int]) -> np.ndarray:
         """(n,) int64: the frame numbers of these episodes, in their order."""
-        spans = [np.arange(self.begins[k], self.ends[k]) for k in episodes]
-        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        chosen = np.asarray(episodes, np.int64)
+        begins, lengths = self.begins[chosen], self.ends[chosen] - self.begins[chosen]
+        before = np.cumsum(lengths) - lengths
+        return np.arange(int(lengths.sum())) + np.repeat(begins - before, lengths)

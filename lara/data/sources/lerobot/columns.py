@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lara.data.sources.lerobot.keys import Keys, Vector
-from lara.data.sources.lerobot.tables import integers, names_in, read_parquet, reals, vectors
+from lara.data.sources.lerobot.tables import integers, opened, read_opened, read_parquet, reals, vectors
 from lara.errors import DataError
 
 COUNTERS = ("frame_index", "episode_index", "index")
@@ -60,9 +60,11 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 def read_columns(path: Path, keys: Keys) -> Columns:
     """All rows of a data file. Raises DataError for columns that are missing or hold something else than numbers."""
-    there = set(names_in(path))
-    scalars = [name for name in ("timestamp", keys.task, *COUNTERS) if name in there]
-    table = read_parquet(path, list(dict.fromkeys([*keys.state.columns, *keys.action.columns, *scalars])))
+    with opened(path) as file:
+        there = set(file.schema_arrow.names)
+        scalars = [name for name in ("timestamp", keys.task, *COUNTERS) if name in there]
+        names = list(dict.fromkeys([*keys.state.columns, *keys.action.columns, *scalars]))
+        table = read_opened(path, file, names)
     counters = {name: integers(path, name, table[name]) if name in there else None for name in COUNTERS}
     return Columns(
         state=_vector(path, table, keys.state),
@@ -93,9 +95,10 @@ def column_quirks(schema: pa.Schema, keys: Keys) -> list[str]:
 
 def read_times(path: Path) -> np.ndarray | None:
     """(N,) float64: the column `timestamp` alone; None where the file has none."""
-    if "timestamp" not in names_in(path):
-        return None
-    return reals(path, "timestamp", read_parquet(path, ["timestamp"])["timestamp"])
+    with opened(path) as file:
+        if "timestamp" not in file.schema_arrow.names:
+            return None
+        return reals(path, "timestamp", read_opened(path, file, ["timestamp"])["timestamp"])
 
 
 def read_numbers(path: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ from lara.data.sources.lerobot import paths
 from lara.data.sources.lerobot.columns import read_numbers
 from lara.data.sources.lerobot.episode_row import EpisodeRow
 from lara.data.sources.lerobot.metadata import Metadata, Tasks, episode_gaps
-from lara.data.sources.lerobot.tables import names_in, read_parquet
+from lara.data.sources.lerobot.tables import opened, read_opened, read_parquet
 from lara.data.sources.source import Finding
 from lara.errors import DataError
 from lara.store.records import read_json
@@ -51,11 +51,13 @@ def _episode_table(root: Path) -> dict[str, list[Any]]:
         raise DataError(f"{root}/meta/episodes: expected chunk-*/file-*.parquet, found none")
     rows: dict[str, list[Any]] = {}
     for path in files:
-        names = [name for name in names_in(path) if not name.startswith("stats/")]
-        missing = sorted(set(_NEEDED) - set(names))
-        if missing:
-            raise DataError(f"{path}: the columns {missing} are missing")
-        for name, values in read_parquet(path, names).to_pydict().items():
+        with opened(path) as file:
+            names = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
+            missing = sorted(set(_NEEDED) - set(names))
+            if missing:
+                raise DataError(f"{path}: the columns {missing} are missing")
+            table = read_opened(path, file, names)
+        for name, values in table.to_pydict().items():
             rows.setdefault(name, []).extend(values)
     count = len(rows["episode_index"])
     uneven = sorted(name for name, values in rows.items() if len(values) != count)

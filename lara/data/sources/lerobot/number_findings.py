@@ -135,15 +135,17 @@ def _tasks(source: LeRobotSource, block: Block) -> Iterator[Examined]:
         yield block.fault("unknown task", row, n, f"task index {numbers[n]} is unknown, the tasks are {span}")
     changes = np.ones(len(places), bool)
     changes[1:] = (places[1:] != places[:-1]) | (block.of[1:] != block.of[:-1])
-    used: dict[int, set[int]] = {}
-    for k, place in zip(block.of[changes].tolist(), places[changes].tolist(), strict=True):
-        if place >= 0:
-            used.setdefault(k, set()).add(place)
-    for k, inside in used.items():
-        row, texts = block.rows[k], {source.tasks[place] for place in inside}
-        if row.tasks and not texts <= set(row.tasks):
-            said = f"its rows use the tasks {sorted(texts)}, the episode table says {sorted(row.tasks)}"
-            yield error("another task", f"{row.data}: episode {row.index}", said, [row.index])
+    pairs = zip(block.of[changes].tolist(), places[changes].tolist(), strict=True)
+    texts = source.tasks
+    strange = dict.fromkeys(
+        k for k, place in pairs if place >= 0 and block.rows[k].tasks and texts[place] not in block.rows[k].tasks
+    )
+    for k in strange:
+        row = block.rows[k]
+        inside = places[block.starts[k] : block.starts[k] + row.length]
+        used = sorted({texts[place] for place in inside[inside >= 0].tolist()})
+        said = f"its rows use the tasks {used}, the episode table says {sorted(row.tasks)}"
+        yield error("another task", f"{row.data}: episode {row.index}", said, [row.index])
 
 
 def _times(
