@@ -60,10 +60,9 @@ def require_current_keys(data: Any) -> None:
     """
     if not isinstance(data, Mapping):
         return
-    places, sources = {"data": data}, data.get("sources")
-    if isinstance(sources, Mapping):
-        places |= {f"data.sources.{name}": one for name, one in sources.items()}
-    for place, part in places.items():
+    named = data.get("sources")
+    sources = named if isinstance(named, Mapping) else {}
+    for place, part in {"data": data, **{f"data.sources.{name}": one for name, one in sources.items()}}.items():
         for key in part if isinstance(part, Mapping) else ():
             said = renamed(f"{place}.{key}")
             if said is not None:
