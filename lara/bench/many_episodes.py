@@ -30,7 +30,7 @@ def write_many(root: Path, *, episodes: int, frames: int) -> None:
     rng = np.random.default_rng(0)
     count = episodes * frames
     frame = np.tile(np.arange(frames), episodes)
-    numbers = {
+    numbers: dict[str, np.ndarray] = {
         paths.STATE: rng.normal(size=(count, STATE)).astype(np.float32),
         paths.ACTION: rng.uniform(-1, 1, (count, ACTION)).astype(np.float32),
         "timestamp": (frame / FPS).astype(np.float32),

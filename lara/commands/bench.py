@@ -72,9 +72,9 @@ def _loader(output: Path, settings: Mapping[str, list[int]]) -> tuple[dict[str, 
     from lara.bench.loader import Case, run
     from lara.bench.page import section
 
-    of_frames = {name: settings[name][0] for name in ("frames", "height", "width")}
+    frames, height, width = (settings[name][0] for name in ("frames", "height", "width"))
     cases = [
-        Case(files=files, cameras=cameras, gop=gop, **of_frames)
+        Case(files=files, cameras=cameras, gop=gop, frames=frames, height=height, width=width)
         for files, cameras, gop in product(settings["files"], settings["cameras"], settings["gop"])
     ]
     image_size, samples, rounds = (settings[name][0] for name in ("size", "samples", "rounds"))
