@@ -60,9 +60,9 @@ def require_current_keys(data: Any) -> None:
     """
     if not isinstance(data, Mapping):
         return
-    named = data.get("sources")
-    sources = named if isinstance(named, Mapping) else {}
-    for place, part in {"data": data, **{f"data.sources.{name}": one for name, one in sources.items()}}.items():
+    sources = data.get("sources")
+    named = sources if isinstance(sources, Mapping) else {}
+    for place, part in {"data": data, **{f"data.sources.{name}": one for name, one in named.items()}}.items():
         for key in part if isinstance(part, Mapping) else ():
             said = renamed(f"{place}.{key}")
             if said is not None:
