@@ -75,4 +75,5 @@ class Numbers:
         chosen = np.asarray(episodes, np.int64)
         begins, lengths = self.begins[chosen], self.ends[chosen] - self.begins[chosen]
         before = np.cumsum(lengths) - lengths
-        return np.arange(int(lengths.sum())) + np.repeat(begins - before, lengths)
+        frames: np.ndarray = np.arange(int(lengths.sum())) + np.repeat(begins - before, lengths)
+        return frames
