@@ -29,6 +29,8 @@ class DataCard:
     horizon, frame_gap:  H steps of action; the latent action model's future frame is t + frame_gap.
     fps:                 steps per second.
     cameras, image_size: the policy's views in order, square pixels after `resize_area(..., fit=image_fit)`.
+    views:               pictures per observation in training: those of `cameras`, then black ones where a mixture has
+        sources with more cameras.
     lam_cameras, lam_image_size: the same for the latent action model; empty when it was not asked for.
     action_dim_max, state_dim_max: padded widths.
     embodiment, slot:    name, and the number used as `Observation.embodiment_B`.
@@ -45,6 +47,7 @@ class DataCard:
     frame_gap: int
     fps: float
     cameras: tuple[str, ...]
+    views: int
     image_size: int
     image_fit: Fit
     lam_cameras: tuple[str, ...]

@@ -302,6 +302,7 @@ class Dataset:
             frame_gap=self.frame_gap,
             fps=self.source.fps,
             cameras=self.cameras,
+            views=len(self.cameras),
             image_size=self.image_size,
             image_fit=self.image_fit,
             lam_cameras=self.lam_cameras,

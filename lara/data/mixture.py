@@ -74,6 +74,11 @@ class Mixture:
         return list(self.sources.values())
 
     @property
+    def _views(self) -> int:
+        """Pictures per sample: as many as the source with the most cameras has."""
+        return max(len(part.cameras) for part in self._parts)
+
+    @property
     def name(self) -> str:
         """For messages."""
         listed = ", ".join(self._names)
@@ -149,7 +154,7 @@ class Mixture:
         for group in _by_embodiment(self.sources).values():
             cards = [part.card() for part in group]
             said = sorted({text for card in cards for text in card.instructions})
-            out.append(replace(cards[0], instructions=tuple(said)))
+            out.append(replace(cards[0], instructions=tuple(said), views=self._views))
         return Cards(out)
 
     def loader(
@@ -198,7 +203,6 @@ class Mixture:
 
     def _assembled(self, source: np.ndarray, index: np.ndarray, *, step: int | None) -> Batch:
         """One batch of samples from several sources, in the order asked. step: augmented as in training; None: not."""
-        views = max(len(part.cameras) for part in self._parts)
         pieces, places = [], []
         for s, part in enumerate(self._parts):
             here = np.flatnonzero(source == s)
@@ -206,7 +210,7 @@ class Mixture:
                 continue
             piece = part.batch(index[here]) if step is None else part.augmented(index[here], step=step)
             piece = replace(piece, index_B=piece.index_B + int(self._begins[s]))
-            pieces.append(with_views(piece, views))
+            pieces.append(with_views(piece, self._views))
             places.append(here)
         return joined(pieces, np.concatenate(places))
 

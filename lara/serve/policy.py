@@ -57,6 +57,8 @@ def load_policy(
     if latents != "use":
         system.intervene(latents)
         identity += f", latents={latents}"
+    if embodiment is not None:
+        identity += f", embodiment={embodiment}"
     with decoding(saved.path / "data.json", CheckpointError):
         card = Cards.from_dict(saved.card).only(embodiment)
     return TrainedPolicy(system.to(device), card, steps=steps, identity=identity)
@@ -107,10 +109,10 @@ class TrainedPolicy:
         if missing:
             raise SpecError(f"the policy needs the cameras {list(card.cameras)}; the observation lacks {missing}")
         size = card.image_size
-        images = [
-            resize_area(np.asarray(observation["images"][c])[None], size, fit=card.image_fit) for c in card.cameras
-        ]
-        stacked = np.stack(images, axis=1) if images else np.zeros((1, 0, size, size, 3), np.uint8)
+        stacked = np.zeros((1, card.views, size, size, 3), np.uint8)  # views without a camera are black, as in training
+        for view, camera in enumerate(card.cameras):
+            image = np.asarray(observation["images"][camera])[None]
+            stacked[:, view] = resize_area(image, size, fit=card.image_fit)
         state = card.padded_states(np.asarray(observation["state"], np.float32))[None]
         on = self.device
         return Observation(

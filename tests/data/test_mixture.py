@@ -23,7 +23,7 @@ from lara.data.mixture import Mixture
 from lara.data.mixture_order import BLOCK
 from lara.data.sources.lerobot.write import assemble, stage_episode
 from lara.errors import ConfigError, DataError
-from lara.serve.policy import load_policy
+from lara.serve.policy import TrainedPolicy, load_policy
 from lara.store.checkpoint import read_checkpoint
 from tests.data import flat, worlds
 from tests.data.sources.films import film
@@ -202,6 +202,21 @@ def test_statistics_are_those_of_each_robot_over_all_its_sources(mixture, world)
     ]
     assert cards["toy"].statistics["action"] == Statistics.of(np.concatenate(rows))
     assert cards["toy"].instructions == ("toy 0", "toy 1")
+    # who has fewer cameras acts as it was trained, with black pictures behind its own
+    assert {name: (len(card.cameras), card.views) for name, card in cards.items()} == {
+        "toy": (2, 2),
+        "arm": (1, 2),
+        "joints": (2, 2),
+        "video": (1, 2),
+    }
+    sample = mixture.sources["arm"].batch([4])
+    policy = TrainedPolicy(torch.nn.Linear(1, 1), cards["arm"], steps=1, identity="x")  # type: ignore[arg-type]
+    episode = world[1]["arm"][0]
+    shown = {"images": {"front": episode.images["front"][4]}, "state": episode.state[4], "instruction": "arm 0"}
+    seen = policy.observe(shown)
+    assert torch.equal(seen.images_BVCHW[:, :1], sample.observation.images_BVCHW)
+    assert not seen.images_BVCHW[:, 1:].any()
+    torch.testing.assert_close(seen.state_BS, sample.observation.state_BS)
     assert Cards.from_dict(json.loads(json.dumps(cards.to_dict()))) == cards
 
 

@@ -84,6 +84,7 @@ def data_card() -> DataCard:
         fps=10.0,
         cameras=("top", "wrist"),
         image_size=64,
+        views=1,
         image_fit="square",
         lam_cameras=(),
         lam_image_size=64,

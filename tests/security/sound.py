@@ -147,6 +147,7 @@ def card() -> dict:
         "fps": 10.0,
         "cameras": ["top"],
         "image_size": SIZE,
+        "views": 1,
         "image_fit": "square",
         "lam_cameras": ["top"],
         "lam_image_size": SIZE,
