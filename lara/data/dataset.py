@@ -94,9 +94,7 @@ class Dataset:
         self.source: Source = (AnyFormat() if format is None else format).open(resolve_root(root))
         self.lam = LamInput() if lam is None else lam
         self.cameras = tuple(self.source.cameras if cameras is None else cameras)
-        self.lam_cameras = (
-            (self.cameras or tuple(self.source.cameras)) if self.lam.cameras is None else tuple(self.lam.cameras)
-        )
+        self.lam_cameras = self.lam.views(policy=self.cameras, source=self.source.cameras)
         self.image_size, self.image_fit = image_size, image_fit
         self.lam_image_size = image_size if self.lam.image_size is None else self.lam.image_size
         self.horizon, self.embodiment, self.slot, self.seed = horizon, embodiment, slot, seed

@@ -47,6 +47,10 @@ class LamInput:
         if self.stride_seconds is not None and not self.stride_seconds > 0:
             raise ConfigError(f"data.lam.stride_seconds is a positive number of seconds, got {self.stride_seconds}")
 
+    def views(self, *, policy: tuple[str, ...], source: tuple[str, ...]) -> tuple[str, ...]:
+        """The cameras meant, given the policy's and all that the source has."""
+        return (policy or source) if self.cameras is None else tuple(self.cameras)
+
     def stride(self, fps: float) -> int:
         """Frames of a source with this rate in one step of `frames`.
 
