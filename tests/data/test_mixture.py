@@ -3,153 +3,57 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from lara.cli import main
-from lara.data.actions.eef_pose import AbsolutePose
 from lara.data.actions.normalize import Statistics
-from lara.data.actions.relative import RelativeActions
 from lara.data.card import Cards
-from lara.data.episode import Episode
-from lara.data.frames.encode import ImageStorage
 from lara.data.lam_inputs.labels import LatentCodes
 from lara.data.mixture import Mixture
 from lara.data.mixture_order import BLOCK
-from lara.data.sources.lerobot.write import assemble, stage_episode
 from lara.errors import ConfigError, DataError
-from lara.serve.policy import TrainedPolicy, load_policy
-from lara.store.checkpoint import read_checkpoint
-from tests.data import flat, worlds
-from tests.data.sources.films import film
+from lara.serve.policy import TrainedPolicy
+from tests.data import flat
+from tests.data.mixtures import LENGTHS, WEIGHTS, card, make_world, mixture, settings, source_of, write
 from tests.data.test_dataset import same
-
-H = 3
-LENGTHS = (24, 30, 26, 28)
-WEIGHTS = {"toy": 4.0, "toy_again": 1.0, "arm": 2.0, "joints": 2.0, "video": 3.0}
-POSE = AbsolutePose(position=("x", "y", "z"), rotation=("rx", "ry", "rz"), gripper="grip")
-
-
-def _write(root: Path, card, *, fps: float, seed: int, offset: float = 0.0) -> list[Episode]:
-    rng, episodes, folders = np.random.default_rng(seed), [], []
-    for k, length in enumerate(LENGTHS):
-        dims = card.action.dim, len(card.observation.state)
-        one = Episode(
-            images={
-                c: np.stack([worlds.picture(k, t, i) for t in range(length)])
-                for i, c in enumerate(card.observation.cameras)
-            },
-            state=rng.normal(offset, 1, (length, dims[1])).astype(np.float32),
-            actions=rng.uniform(-1, 1, (length, dims[0])).astype(np.float32) + np.float32(offset),
-            task=f"{card.name} {k % 2}",
-            info={},
-        )
-        folder = root.parent / f"staging-{root.name}" / str(k)
-        stage_episode(folder, one, fps=fps, storage=ImageStorage())
-        episodes.append(one)
-        folders.append(folder)
-    assemble(folders, root, robot=card, fps=fps, storage=ImageStorage())
-    return episodes
-
-
-def _card(name: str, cameras, **action):
-    card = worlds.robot(cameras=cameras, action=len(action.get("names", "abc")), state=2)
-    limits = {"low": (-9.0,) * card.action.dim, "high": (9.0,) * card.action.dim}
-    return replace(card, name=name, action=replace(card.action, **limits, **action))
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("mixture")
-    arm = _card(
-        "arm", ("front",), names=(*POSE.position, *POSE.rotation, "grip"), control="absolute", rotation="euler_xyz"
-    )
-    arm = replace(arm, action=replace(arm.action, gripper="open_positive", rate_hz=30.0))
-    made = {
-        "toy": _write(root / "toy", _card("toy", ("top", "wrist")), fps=10, seed=1),
-        "toy_again": _write(root / "toy_again", _card("toy", ("top", "wrist")), fps=10, seed=2, offset=3.0),
-        "arm": _write(root / "arm", arm, fps=30, seed=3),
-        "joints": _write(root / "joints", _card("joints", ("top", "wrist"), control="absolute"), fps=10, seed=4),
-    }
-    for k, length in enumerate(LENGTHS):
-        film(root / "video" / f"{k}.mp4", range(100 * k, 100 * k + length), fps=30)
-    return root, made
-
-
-def _settings(folder: Path, name: str, **changes):
-    own = {
-        "toy": {"embodiment": "toy", "slot": 0, "lam_cameras": ["top"]},
-        "toy_again": {"embodiment": "toy", "slot": 0, "lam_cameras": ["top"]},
-        "arm": {"embodiment": "arm", "slot": 1, "actions": POSE, "state_normalizer": "min_max"},
-        "joints": {
-            "embodiment": "joints",
-            "slot": 2,
-            "lam_cameras": ["wrist"],
-            "actions": RelativeActions(state={"a0": "s1"}),
-            "action_normalizer": "mean_std",
-        },
-        "video": {"embodiment": "video", "slot": 3, "image_fit": "pad"},
-    }[name]
-    shared = {
-        "root": folder / name,
-        "horizon": H,
-        "image_size": 16,
-        "action_dim_max": 12,
-        "state_dim_max": 4,
-        "validation_fraction": 0.25,
-        "lam_cameras": None,
-        "frame_gap": 1,
-        "stride_seconds": 0.2,
-        "random_shift": 1,
-        "cache": False,
-        "seed": 5,
-    }
-    return {**shared, **own, **changes}
-
-
-def _mixture(world, names=tuple(WEIGHTS), weights=None, **changes) -> Mixture:
-    sources = {name: partial(flat.dataset, **_settings(world[0], name, **changes)) for name in names}
-    weights = {name: WEIGHTS[name] for name in names} if weights is None else weights
-    return Mixture(sources=sources, weights=weights, seed=3)
+    return make_world(tmp_path_factory.mktemp("mixture"))
 
 
 @pytest.fixture(scope="module")
-def mixture(world) -> Mixture:
-    made = _mixture(world)
+def mixed(world) -> Mixture:
+    made = mixture(world)
     made.prepare()
     return made
 
 
-def _source_of(mixture: Mixture, index: np.ndarray) -> np.ndarray:
-    begins = np.cumsum([part.frame_count for part in mixture.sources.values()])
-    return np.searchsorted(begins, index, side="right")
-
-
-def test_realised_frequencies_are_the_weights(mixture):
-    index = np.concatenate([mixture.train_batch(k, 64).index_B.numpy() for k in range(40)])
-    found = np.bincount(_source_of(mixture, index), minlength=5)
+def test_realised_frequencies_are_the_weights(mixed):
+    index = np.concatenate([mixed.train_batch(k, 64).index_B.numpy() for k in range(40)])
+    found = np.bincount(source_of(mixed, index), minlength=5)
     expected = len(index) * np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())
     chi2 = float(((found - expected) ** 2 / expected).sum())
     assert chi2 < 18.47  # the 0.1 % point for 4 degrees of freedom
-    np.testing.assert_allclose(mixture.counts / BLOCK, expected / len(index), atol=1 / BLOCK)
-    held_out = {k: part.validation_episodes for k, part in enumerate(mixture.sources.values())}
-    for number, part in enumerate(mixture.sources.values()):
-        before = sum(other.frame_count for other in [*mixture.sources.values()][:number])
-        mine = index[_source_of(mixture, index) == number] - before
+    np.testing.assert_allclose(mixed.counts / BLOCK, expected / len(index), atol=1 / BLOCK)
+    held_out = {k: part.validation_episodes for k, part in enumerate(mixed.sources.values())}
+    for number, part in enumerate(mixed.sources.values()):
+        before = sum(other.frame_count for other in [*mixed.sources.values()][:number])
+        mine = index[source_of(mixed, index) == number] - before
         assert not set(part._numbers.episode[mine]) & set(held_out[number])
 
 
-def test_every_sample_is_what_its_own_source_gives_but_for_the_views(mixture):
-    parts = list(mixture.sources.values())
+def test_every_sample_is_what_its_own_source_gives_but_for_the_views(mixed):
+    parts = list(mixed.sources.values())
     begins = np.cumsum([0, *(part.frame_count for part in parts)])
     for step in (0, 7):
-        batch = mixture.train_batch(step, 40)
-        source = _source_of(mixture, batch.index_B.numpy())
+        batch = mixed.train_batch(step, 40)
+        source = source_of(mixed, batch.index_B.numpy())
         assert set(source) == {0, 1, 2, 3, 4}
         assert batch.observation.images_BVCHW.shape == (40, 2, 3, 16, 16)
         for s, part in enumerate(parts):
@@ -166,9 +70,9 @@ def test_every_sample_is_what_its_own_source_gives_but_for_the_views(mixture):
             assert tuple(batch.observation.instruction[k] for k in here) == own.observation.instruction
 
 
-def test_masks_say_what_each_source_has(mixture):
-    batch = mixture.train_batch(3, 64)
-    source = _source_of(mixture, batch.index_B.numpy())
+def test_masks_say_what_each_source_has(mixed):
+    batch = mixed.train_batch(3, 64)
+    source = source_of(mixed, batch.index_B.numpy())
     dims = {0: 3, 1: 3, 2: 10, 3: 3, 4: 0}
     for s, count in dims.items():
         here = source == s
@@ -180,25 +84,25 @@ def test_masks_say_what_each_source_has(mixture):
     assert not batch.actions_BHA[~batch.action_mask_BHA].any()
 
 
-def test_one_stride_is_one_duration_at_any_rate(mixture, world):
+def test_one_stride_is_one_duration_at_any_rate(mixed, world):
     # 0.2 s are 2 frames at 10 Hz and 6 at 30 Hz
     for name, frames in (("toy", 2), ("arm", 6), ("video", 6)):
-        part = mixture.sources[name]
+        part = mixed.sources[name]
         assert part.card().frame_gap == frames
         images = part.batch([5]).frames_BFVCHW[0, :, 0]
         assert torch.equal(images[1], part.batch([5 + frames]).frames_BFVCHW[0, 0, 0])
     with pytest.raises(ConfigError, match=r"stride_seconds=0\.02 is 0\.20 frames at 10 Hz"):
-        _mixture(world, names=("toy", "arm"), stride_seconds=0.02)
+        mixture(world, names=("toy", "arm"), stride_seconds=0.02)
 
 
-def test_statistics_are_those_of_each_robot_over_all_its_sources(mixture, world):
-    cards = mixture.cards()
+def test_statistics_are_those_of_each_robot_over_all_its_sources(mixed, world):
+    cards = mixed.cards()
     assert list(cards) == ["toy", "arm", "joints", "video"]
     rows = [
         episode.actions
         for name in ("toy", "toy_again")
         for k, episode in enumerate(world[1][name])
-        if k in mixture.sources[name].training_episodes
+        if k in mixed.sources[name].training_episodes
     ]
     assert cards["toy"].statistics["action"] == Statistics.of(np.concatenate(rows))
     assert cards["toy"].instructions == ("toy 0", "toy 1")
@@ -209,7 +113,7 @@ def test_statistics_are_those_of_each_robot_over_all_its_sources(mixture, world)
         "joints": (2, 2),
         "video": (1, 2),
     }
-    sample = mixture.sources["arm"].batch([4])
+    sample = mixed.sources["arm"].batch([4])
     policy = TrainedPolicy(torch.nn.Linear(1, 1), cards["arm"], steps=1, identity="x")  # type: ignore[arg-type]
     episode = world[1]["arm"][0]
     shown = {"images": {"front": episode.images["front"][4]}, "state": episode.state[4], "instruction": "arm 0"}
@@ -220,10 +124,10 @@ def test_statistics_are_those_of_each_robot_over_all_its_sources(mixture, world)
     assert Cards.from_dict(json.loads(json.dumps(cards.to_dict()))) == cards
 
 
-def test_decoding_what_was_encoded_gives_each_robot_its_own_actions(mixture, world):
-    cards = mixture.cards()
+def test_decoding_what_was_encoded_gives_each_robot_its_own_actions(mixed, world):
+    cards = mixed.cards()
     for name in ("toy", "toy_again", "arm", "joints"):
-        part, card = mixture.sources[name], cards[mixture.sources[name].embodiment]
+        part, card = mixed.sources[name], cards[mixed.sources[name].embodiment]
         index = np.arange(part.frame_count)
         batch = part.batch(index)
         states = np.concatenate([episode.state for episode in world[1][name]])
@@ -235,11 +139,11 @@ def test_decoding_what_was_encoded_gives_each_robot_its_own_actions(mixture, wor
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_workers_ranks_and_restarts_give_one_global_order(world, mixture, workers, world_size):
-    expected = [mixture.train_batch(k, 8) for k in range(6)]
+def test_workers_ranks_and_restarts_give_one_global_order(world, mixed, workers, world_size):
+    expected = [mixed.train_batch(k, 8) for k in range(6)]
     start = 2 + world_size
     for rank in range(world_size):
-        stream = _mixture(world).loader(start_step=start, batch_size=8, rank=rank, world=world_size, workers=workers)
+        stream = mixture(world).loader(start_step=start, batch_size=8, rank=rank, world=world_size, workers=workers)
         for k in range(start, 6):
             share = 8 // world_size
             mine = next(stream)
@@ -252,23 +156,23 @@ def test_workers_ranks_and_restarts_give_one_global_order(world, mixture, worker
         stream.close()
 
 
-def test_validation_shows_the_held_out_samples_of_all_sources_once(mixture):
-    seen = torch.cat([batch.index_B for batch in mixture.validation_batches(batch_size=16)])
-    held = sum(len(part.validation_samples) for part in mixture.sources.values())
+def test_validation_shows_the_held_out_samples_of_all_sources_once(mixed):
+    seen = torch.cat([batch.index_B for batch in mixed.validation_batches(batch_size=16)])
+    held = sum(len(part.validation_samples) for part in mixed.sources.values())
     assert len(seen) == len(seen.unique()) == held
-    first = next(mixture.validation_batches(batch_size=16))
-    same(first, next(mixture.validation_batches(batch_size=16)))
-    same(mixture.batch(first.index_B), first)
+    first = next(mixed.validation_batches(batch_size=16))
+    same(first, next(mixed.validation_batches(batch_size=16)))
+    same(mixed.batch(first.index_B), first)
     with pytest.raises(DataError, match="are numbered"):
-        mixture.batch([10**6])
+        mixed.batch([10**6])
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(None, [1, 1]), (0.0, [1, 1]), (1.0, [2, 1]), (0.5, [2**0.5, 1])])
 def test_weights_by_size(world, tmp_path, alpha, expected):
-    _write(tmp_path / "big", _card("toy", ("top",)), fps=10, seed=1)
+    write(tmp_path / "big", card("toy", ("top",)), fps=10, seed=1)
     own = {"root": tmp_path / "big", "validation_fraction": 0.0}
-    small = partial(flat.dataset, **_settings(tmp_path, "toy", **own, max_episodes_per_task=1, embodiment="b"))
-    big = partial(flat.dataset, **_settings(tmp_path, "toy", **own))
+    small = partial(flat.dataset, **settings(tmp_path, "toy", **own, max_episodes_per_task=1, embodiment="b"))
+    big = partial(flat.dataset, **settings(tmp_path, "toy", **own))
     made = Mixture(sources={"big": big, "small": small}, alpha=alpha)
     made.prepare()
     ratio = (len(made.sources["big"]) / len(made.sources["small"])) ** (alpha or 0.0)
@@ -293,8 +197,8 @@ WRONG = {
 @pytest.mark.parametrize(("given", "second", "message"), WRONG.values(), ids=WRONG.keys())
 def test_what_cannot_stand_in_one_batch_is_refused(world, given, second, message):
     sources = {
-        "toy": partial(flat.dataset, **_settings(world[0], "toy")),
-        "arm": partial(flat.dataset, **_settings(world[0], "arm", **second)),
+        "toy": partial(flat.dataset, **settings(world[0], "toy")),
+        "arm": partial(flat.dataset, **settings(world[0], "arm", **second)),
     }
     with pytest.raises(ConfigError, match=message):
         Mixture(sources={} if message.endswith("source") else sources, **given).prepare()
@@ -309,7 +213,7 @@ def test_all_missing_roots_are_named_at_once(tmp_path, capsys):
         assert f"== data.sources.{name}\nerror: " in out
     said = r"2 of 2 sources cannot be used:\n  data\.sources\.a: .*\n  data\.sources\.b: "
     with pytest.raises(DataError, match=said):
-        Mixture(sources={k: partial(flat.dataset, **_settings(tmp_path, "toy", root=tmp_path / k)) for k in "ab"})
+        Mixture(sources={k: partial(flat.dataset, **settings(tmp_path, "toy", root=tmp_path / k)) for k in "ab"})
 
 
 def test_codes_of_some_sources_are_masked_in_the_others(world, monkeypatch):
@@ -317,62 +221,11 @@ def test_codes_of_some_sources_are_masked_in_the_others(world, monkeypatch):
     monkeypatch.setattr(LatentCodes, "read", lambda self, source: np.full((sum(LENGTHS), 2), 7))
     made = Mixture(
         sources={
-            "toy": partial(flat.dataset, **_settings(world[0], "toy", codes=codes)),
-            "arm": partial(flat.dataset, **_settings(world[0], "arm")),
+            "toy": partial(flat.dataset, **settings(world[0], "toy", codes=codes)),
+            "arm": partial(flat.dataset, **settings(world[0], "arm")),
         }
     )
     batch = made.train_batch(0, 16)
     assert batch.codes_BT is not None
     assert batch.codes_BT[batch.observation.embodiment_B == 0].unique().tolist() == [7]
     assert batch.codes_BT[batch.observation.embodiment_B == 1].unique().tolist() == [-1]
-
-
-TINY = [
-    *("image_size=32", "horizon=4", "slots=4", "stage.load.lam=null", "lam.encoder.width=32", "lam.former.width=32"),
-    *("policy.expert.width=32", "policy.expert.blocks=4", "policy.backbone.width=32", "lam.decoder.width=32"),
-    *("lam.decoder.layers=1", "action_dim=12", "optim.schedule=constant"),
-    "runtime={batch_size: 8, log_every: 1, save_every: 1, validate_every: null, validation_limit: 1}",
-]
-
-
-def _train(world, output, *more: str) -> int:
-    root = world[0]
-    sources = [
-        *(f"data.sources.robot.root={root}/toy", f"data.sources.video.root={root}/video"),
-        *("data.sources.robot.cameras=[top]", "data.sources.robot.embodiment=toy", "data.sources.robot.lam.gap=2"),
-        *("data.sources.video.lam.gap=6", "data.sources.video.image_fit=pad", "data.sources.robot.cache.workers=0"),
-    ]
-    given = ["train", "experiment=demo/lara", "data=mixture/pair", f"output={output}", *TINY, *sources, *more]
-    return main(given)
-
-
-def test_a_robot_and_video_train_together_and_an_interrupted_run_ends_the_same(world, tmp_path):
-    assert _train(world, tmp_path / "whole", "stage.steps=4") == 0
-    assert _train(world, tmp_path / "parts", "stage.steps=2") == 0
-    assert _train(world, tmp_path / "parts", "stage.steps=4") == 0
-    whole, parts = (read_checkpoint(tmp_path / name) for name in ("whole", "parts"))
-    for name, tensor in whole.weights(False).items():
-        assert torch.equal(tensor, parts.weights(False)[name]), name
-    assert whole.config["embodiments"] == {"toy": 0, "video": 1}
-    assert list(Cards.from_dict(whole.card)) == ["toy", "video"]
-
-    policy = load_policy(checkpoint=str(tmp_path / "whole"))  # video acts nowhere, so there is only one robot
-    image = np.zeros((32, 32, 3), np.uint8)
-    chunk = policy.act({"images": {"top": image}, "state": np.zeros(2), "instruction": "toy 0", "key": (0,)})
-    assert chunk.shape == (4, 3)
-    assert np.isfinite(chunk).all()
-
-    # another robot joins: the first keeps slot and statistics
-    root = world[0]
-    more = (f"inherit={tmp_path}/whole", f"data.sources.video.root={root}/joints")
-    more = (*more, "data.sources.video.embodiment=joints")
-    views = ("data.sources.video.cameras=[top]", "data.sources.video.lam.cameras=[top]", "data.sources.video.lam.gap=2")
-    formats = ("data/format@data.sources.video.format=any", "stage.steps=1")
-    assert _train(world, tmp_path / "heir", *more, *views, *formats) == 0
-    heir = read_checkpoint(tmp_path / "heir")
-    assert heir.config["embodiments"] == {"toy": 0, "video": 1, "joints": 2}
-    cards = Cards.from_dict(heir.card)
-    assert cards["toy"].statistics == Cards.from_dict(whole.card)["toy"].statistics
-    with pytest.raises(ConfigError, match="2 embodiments"):
-        load_policy(checkpoint=str(tmp_path / "heir"))
-    assert load_policy(checkpoint=str(tmp_path / "heir"), embodiment="joints").card().name == "joints"
