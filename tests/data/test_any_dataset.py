@@ -120,19 +120,20 @@ def test_a_policy_acts_within_the_recorded_limits_once_a_body_has_checked_it(run
 
 
 @pytest.mark.long
-def test_the_joint_stage_overfits_two_episodes_to_a_tenth_of_the_constant_predictors_error(tmp_path):
-    root, output = _kept("v30_lerobot044", tmp_path), tmp_path / "run"
-    more = ["data.cameras=[wrist]", "data.split.validation_fraction=0", "stage.steps=150", "optim.lr=3e-3"]
+@pytest.mark.parametrize("name", FIRST)
+def test_the_joint_stage_overfits_two_episodes_to_a_tenth_of_the_constant_predictors_error(tmp_path, name):
+    root, output, camera = _kept(name, tmp_path), tmp_path / "run", FIRST[name]
+    more = [f"data.cameras=[{camera}]", "data.split.validation_fraction=0", "stage.steps=150", "optim.lr=3e-3"]
     more += ["optim.ema_decay=0.97", "runtime.batch_size=16"]
     assert _train(root, output, *more) == 0
     policy, source = load_policy(checkpoint=str(output)), _data(output).source
     wanted, got = [], []
     for episode in (0, 2):  # the one between is a single frame
         arrays = source.arrays(episode)
-        frames = source.frames(episode, "wrist", np.arange(len(arrays.actions)))
+        frames = source.frames(episode, camera, np.arange(len(arrays.actions)))
         for t in range(len(frames)):
             task = source.tasks[arrays.task_index[t]]
-            seen = {"images": {"wrist": frames[t]}, "state": arrays.state[t], "instruction": task, "key": (0, t)}
+            seen = {"images": {camera: frames[t]}, "state": arrays.state[t], "instruction": task, "key": (0, t)}
             wanted.append(arrays.actions[t : t + HORIZON])
             got.append(policy.act(seen)[: len(wanted[-1])])
     mean = [np.mean([chunk[h] for chunk in wanted if len(chunk) > h], axis=0) for h in range(HORIZON)]
