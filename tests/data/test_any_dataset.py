@@ -123,7 +123,7 @@ def test_a_policy_acts_within_the_recorded_limits_once_a_body_has_checked_it(run
 @pytest.mark.parametrize("name", FIRST)
 def test_the_joint_stage_overfits_two_episodes_to_a_tenth_of_the_constant_predictors_error(tmp_path, name):
     root, output, camera = _kept(name, tmp_path), tmp_path / "run", FIRST[name]
-    more = [f"data.cameras=[{camera}]", "data.split.validation_fraction=0", "stage.steps=150", "optim.lr=3e-3"]
+    more = [f"data.cameras=[{camera}]", "data.split.validation_fraction=0", "stage.steps=1200", "optim.lr=3e-3"]
     more += ["optim.ema_decay=0.97", "runtime.batch_size=16"]
     assert _train(root, output, *more) == 0
     policy, source = load_policy(checkpoint=str(output)), _data(output).source
