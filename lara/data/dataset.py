@@ -158,6 +158,8 @@ class Dataset:
 
         Once per object; any number of processes may do it at the same time.
         """
+        if self._ready:
+            return
         self.read()
         self.finish(self._given or fit([self.targets()], horizon=self.horizon, pairing=self.codec.pairing))
 
@@ -193,8 +195,6 @@ class Dataset:
 
     def finish(self, statistics: Mapping[str, Statistics | Mapping[str, Any]]) -> None:
         """The second half of `prepare`: normalise by these statistics, build or open the frame caches."""
-        if self._ready:
-            return
         codec = self.codec
         steps = 1 if codec.pairing is None else self.horizon
         self.statistics = given_statistics(statistics, action=steps * codec.action.count, state=codec.state.count)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lara.config.build import build
+from lara.data import dataset as module
 from lara.data.actions.normalize import Statistics
 from lara.data.dataset import Dataset
 from lara.data.frames.encode import ImageStorage
@@ -120,6 +121,18 @@ def same(a, b) -> None:
     for name in ("images_BVCHW", "state_BS", "embodiment_B", "action_dims_BA"):
         assert torch.equal(getattr(a.observation, name), getattr(b.observation, name)), name
     assert a.observation.instruction == b.observation.instruction
+
+
+def test_statistics_are_taken_once_and_not_for_every_batch(made, monkeypatch):
+    taken, real = [], module.fit
+    monkeypatch.setattr(module, "fit", lambda *args, **more: taken.append(1) or real(*args, **more))
+    one = data(made)
+    for step in range(3):
+        one.train_batch(step, 4)
+    one.batch([0])
+    list(one.validation_batches(batch_size=4))
+    _ = len(one), one.card(), one.notes(), one.summary()
+    assert taken == [1]
 
 
 @pytest.mark.parametrize("cameras", [[], ["top"]])
