@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lara.data.card import DataCard
+from lara.data.check.examine import examine
 from lara.data.dataset import Dataset
 from lara.data.frames.encode import ImageStorage, VideoStorage, encode_video, require_av
 from lara.data.lam_inputs.sampling import Triplet
@@ -107,6 +108,26 @@ def test_order_workers_and_restarts_are_bit_equal(twins, cache):
         for step in range(start, 6):
             same(next(stream), expected[step - 2])
         stream.close()
+
+
+def test_check_tells_who_training_holds_out(twins):
+    for root, camera in ((twins[1], "video"), (twins[0], "top")):
+        one = data(root, camera, cache=False)
+        one.prepare()
+        found = examine(
+            one.source,
+            cameras=(),
+            decode=False,
+            validation_fraction=0.25,
+            seed=0,
+            max_episodes_per_task=None,
+            modes=("quantile", "quantile"),
+        )
+        frames = {share.task: share.frames[1] for share in found.shares}
+        held = dict.fromkeys(one.source.tasks, 0)
+        for k in one.validation_episodes:
+            held[one.source.episodes[k].tasks[0]] += one.source.episodes[k].length
+        assert frames == held
 
 
 def test_whole_files_are_held_out_by_their_content_wherever_they_stand(twins, tmp_path):

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from lara.data.actions.normalize import Mode, Statistics
 from lara.data.actions.remarks import remarks
+from lara.data.sources.fingerprints import of_files
 from lara.data.sources.source import EpisodeArrays, Finding, Source
 from lara.data.split import split_episodes
 from lara.data.statistics import Running
@@ -70,6 +71,7 @@ def examine(
     """
     findings = list(_found(source, cameras=cameras, decode=decode))
     size = len(source.action_names) + len(source.state_names)
+    files = None if size else of_files(source, folder=None)
     readable, tasks, prints, kept = [], [], [], []
     hold = sum(episode.length for episode in source.episodes) * size <= KEPT
     for episode in tqdm(source.episodes, desc="numbers", unit="episode", disable=None):
@@ -83,7 +85,7 @@ def examine(
             continue  # a finding of the source's
         readable.append(episode)
         tasks.append(source.tasks[task])
-        prints.append(fingerprint(arrays) if size else source.place(episode.index, source.cameras[0]))
+        prints.append(fingerprint(arrays) if size else str(episode.index) if files is None else files[episode.index])
         if hold:
             kept.append(arrays)
     training, held = split_episodes(

@@ -15,12 +15,16 @@ def fingerprints(source: Source, numbers: Numbers, *, folder: Path | None) -> li
 
     folder: where file hashes are remembered (see `frames.cache.file_hashes`).
     """
+    files = None if numbers.states.shape[1] + numbers.actions.shape[1] else of_files(source, folder=folder)
+    return [numbers.fingerprint(k) for k in range(len(source.episodes))] if files is None else files
+
+
+def of_files(source: Source, *, folder: Path | None) -> list[str] | None:
+    """A hash of each episode's own files; None where episodes share files, or there are none."""
     count = len(source.episodes)
-    if numbers.states.shape[1] + numbers.actions.shape[1] or not source.cameras:
-        return [numbers.fingerprint(k) for k in range(count)]
     # as many files as episodes, in order of first use: each holds one episode and nothing else
-    if any(len(source.files(camera)) != count for camera in source.cameras):
-        return [numbers.fingerprint(k) for k in range(count)]
+    if not source.cameras or any(len(source.files(camera)) != count for camera in source.cameras):
+        return None
     hashes = {camera: file_hashes(source, camera, folder=folder) for camera in source.cameras}
     own = zip(*(source.files(camera) for camera in source.cameras), strict=True)
     return ["|".join(hashes[c][path] for c, path in zip(source.cameras, paths, strict=True)) for paths in own]
